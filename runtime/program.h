@@ -38,8 +38,9 @@ struct hone_frame {
 	struct hone_fail fail;
 };
 
+/* worker: 0..threads-1, the one that computes these tasks (picks its part of a per-worker slot). */
 typedef void hone_kernel_fn(struct hone_frame *, void *const *buffers, const int64_t *words, int64_t begin,
-			    int64_t end);
+			    int64_t end, int64_t worker);
 /* 0, or 1 + the index of the check that failed. Fills the words of one stage. */
 typedef int32_t hone_setup_fn(struct hone_frame *, int32_t stage);
 /* 0, or a hone_fail_code with frame->fail filled. */
@@ -56,6 +57,7 @@ enum hone_slot_kind {
 struct hone_slot {
 	int32_t kind, io, bytes_word;
 	int32_t first, last; /* steps of the program between which it lives, both included */
+	int32_t per_worker;  /* 1: one copy for each worker (kernel scratch), bytes rounded up to 64 apart */
 };
 
 /* A symbol's value is words[its index]. */
