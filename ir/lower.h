@@ -1,0 +1,37 @@
+/* lower.h: graph IR to kernel IR. */
+#ifndef IR_LOWER_H
+#define IR_LOWER_H
+
+#include "ir/kernel.h"
+
+/* What an op's lower function works with: its kernel, and the graph for dims. */
+struct lowering {
+	struct graph *graph;
+	struct kernel *kernel;
+	struct kernel_builder at;
+	struct diag *diag;
+};
+
+/* A kernel for a node with OP_LOWERS: an op, or a group, whose ops' kernels are joined by substitution
+ * (loads of an inner value become its expression; what cannot be substituted is kept in a local). Outputs
+ * are the node's results. NULL when reported. The kernel lives in `a`. */
+struct kernel *lower_node(struct graph *g, const struct node *n, struct arena *a, struct diag *d);
+
+/* Whether loads of this op's result can be replaced by its expression (used by the group pass). */
+bool lowers_to_pure(const struct node *n);
+
+/* ---- helpers for lower functions ---- */
+
+/* Opens par loops over the dims of `type`; index[i] gets axis i as expression. */
+void lower_open(struct lowering *l, const struct type *type, const struct expr **index);
+/* Load of operand v at an index of v's rank. */
+const struct expr *lower_load(struct lowering *l, struct value *v, const struct expr *const *index);
+/* Load of v broadcast (NumPy rules, aligned at the end) to an index of rank `rank` over dims `dims`:
+ * axes of size 1 read 0; an axis that may be 1 at run time is multiplied by `d == 1 ? 0 : 1`. */
+const struct expr *lower_load_broadcast(struct lowering *l, struct value *v, int rank, const dim *dims,
+					const struct expr *const *index);
+/* A new reduction axis. */
+int lower_axis(struct lowering *l, const char *name, dim extent);
+void lower_store(struct lowering *l, struct value *v, const struct expr *const *index, const struct expr *value);
+
+#endif
