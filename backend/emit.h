@@ -38,6 +38,7 @@ struct kernel_abi {
 	int scratch;           /* index of the scratch buffer (per worker), -1 if none */
 	dim scratch_bytes;     /* of one worker: all locals and call scratch */
 	int scratch_stride_word; /* the word that holds scratch_bytes rounded up to 64 */
+	int bound;             /* index of the i64 buffer that receives the symbols a call binds, -1 if none */
 	dim tasks;             /* number of tasks; constant 1 when it does not split */
 	bool can_fail;         /* may set frame->fail */
 };
