@@ -30,6 +30,9 @@ struct dim_node {
 	int64_t value;
 	const int64_t *coef; /* DIM_SUM only */
 	const struct dim_node *const *arg;
+	int64_t low, high; /* bounds over the symbols' ranges; INT64_MIN and INT64_MAX: none */
+	int stage;         /* the highest stage of its symbols */
+	int size;          /* nodes when written as a tree; saturates */
 };
 typedef const struct dim_node *dim;
 
@@ -56,8 +59,9 @@ struct dim_pool {
 
 void dim_pool_init(struct dim_pool *p, struct arena *a);
 
-/* A new symbol; `name` is copied, and made unique by a suffix if it is taken. Returns its number. */
-int symbol_add(struct dim_pool *p, const char *name, int64_t min, int64_t max, enum symbol_binding b);
+/* A new symbol; `name` is copied, and made unique by a suffix if it is taken. Range, bound (may be NULL) and
+ * stage are fixed from here on: dims cache what follows from them. Returns its number. */
+int symbol_add(struct dim_pool *p, const struct symbol *s);
 /* -1 if there is none. */
 int symbol_find(const struct dim_pool *p, const char *name);
 
@@ -80,8 +84,8 @@ static inline bool dim_is_const(dim d) { return d->kind == DIM_CONST; }
 bool dim_is(dim d, int64_t value);
 
 /* Bounds that hold for all values of the symbols within their ranges; saturate at INT64_MIN/MAX. */
-int64_t dim_lower(const struct dim_pool *p, dim d);
-int64_t dim_upper(const struct dim_pool *p, dim d);
+static inline int64_t dim_lower(dim d) { return d->low; }
+static inline int64_t dim_upper(dim d) { return d->high; }
 
 /* True when a % b == 0 is proved (b > 0). */
 bool dim_divides(struct dim_pool *p, dim b, dim a);
@@ -91,7 +95,7 @@ bool dim_divides(struct dim_pool *p, dim b, dim a);
 dim dim_static_bound(struct dim_pool *p, dim d);
 
 /* The highest stage of the symbols in d; 0 for a constant. */
-int dim_stage(const struct dim_pool *p, dim d);
+static inline int dim_stage(dim d) { return d->stage; }
 
 /* The value for symbol values `symbols`; products saturate. */
 int64_t dim_eval(dim d, const int64_t *symbols);
