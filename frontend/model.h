@@ -166,7 +166,7 @@ struct onnx_model {
 };
 
 struct model_options {
-	uint64_t memory_limit; /* bytes that reading may take (mapped files aside); 0: 4 GB */
+	uint64_t memory_limit; /* bytes that reading may take (mapped files aside); 0: 1 GB + 8 * file */
 };
 
 /* Reads and checks the model at `path`, external data too. On success *out lives in `a`, with

@@ -192,7 +192,7 @@ static bool read_field(struct walk *k, const uint8_t *end, struct field *f)
 {
 	uint64_t tag, ignored;
 
-	f->tag = k->at;
+	*f = (struct field){.tag = k->at, .end = end};
 	if (!wire_varint(&k->at, end, &tag) || tag > UINT32_MAX || tag >> 3 == 0)
 		return bad(k, f->tag, "a bad field number");
 	f->number = (uint32_t)(tag >> 3);
