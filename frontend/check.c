@@ -42,6 +42,9 @@ struct checker {
 	bool *busy;    /* per function: being walked */
 };
 
+/* How many graphs an attribute holds. */
+static int graph_count(const struct onnx_attr *a) { return a->graphs ? a->count : 0; }
+
 /* FNV-1a, 64 bits (Fowler, Noll, Vo). */
 static size_t bucket_of(const struct checker *c, const char *text)
 {
@@ -108,9 +111,8 @@ static void todo_add_inputs(const struct checker *c, struct todo *t, const struc
 	}
 	for (int i = 0; i < n->attr_count; i++) {
 		const struct onnx_attr *a = &n->attrs[i];
-		bool graphs = a->kind == ONNX_ATTR_GRAPH || a->kind == ONNX_ATTR_GRAPHS;
 
-		for (int g = 0; graphs && g < a->count; g++)
+		for (int g = 0; g < graph_count(a); g++)
 			for (int k = 0; k < a->graphs[g].node_count; k++)
 				todo_add_inputs(c, t, &a->graphs[g].nodes[k]);
 	}
@@ -137,17 +139,19 @@ static bool report_later(struct checker *c, const struct name *x)
 	const struct onnx_node *maker = &s->nodes[x->index];
 
 	if (x->index == s->current)
-		return diag_add(c->d, DIAG_FILE, c->at, "the graph has a cycle: \"%s\" is made from itself",
-				x->text);
+		return diag_add(c->d, DIAG_FILE, c->at,
+				"the graph has a cycle: \"%s\" is made from itself", x->text);
 	/* the search is linear in the graph: not worth it for messages that are dropped */
 	if (s->current < s->count && c->d->count < DIAG_MAX && needs(c, s, x->index, s->current))
-		return diag_add(c->d, DIAG_FILE, c->at,
-				"the graph has a cycle: \"%s\" comes from node \"%s\" (%s), which needs "
-				"the result of this one",
-				x->text, maker->name, maker->op);
-	return diag_add(c->d, DIAG_FILE, c->at,
-			"reads \"%s\" before it is made by node \"%s\" (%s): the nodes must be sorted",
+		return diag_add(
+			c->d, DIAG_FILE, c->at,
+			"the graph has a cycle: \"%s\" comes from node \"%s\" (%s), which needs "
+			"the result of this one",
 			x->text, maker->name, maker->op);
+	return diag_add(
+		c->d, DIAG_FILE, c->at,
+		"reads \"%s\" before it is made by node \"%s\" (%s): the nodes must be sorted",
+		x->text, maker->name, maker->op);
 }
 
 static bool check_read(struct checker *c, const char *text)
@@ -155,7 +159,8 @@ static bool check_read(struct checker *c, const char *text)
 	const struct name *x = find(c, text);
 
 	if (!x)
-		return diag_add(c->d, DIAG_FILE, c->at, "reads \"%s\", which nothing defines", text);
+		return diag_add(c->d, DIAG_FILE, c->at, "reads \"%s\", which nothing defines",
+				text);
 	return x->defined || report_later(c, x);
 }
 
@@ -173,9 +178,8 @@ static bool check_node(struct checker *c, struct scope *s, const struct onnx_nod
 			ok &= check_read(c, n->inputs[i]);
 	for (int i = 0; i < n->attr_count; i++) {
 		const struct onnx_attr *a = &n->attrs[i];
-		bool graphs = a->kind == ONNX_ATTR_GRAPH || a->kind == ONNX_ATTR_GRAPHS;
 
-		for (int g = 0; graphs && g < a->count; g++)
+		for (int g = 0; g < graph_count(a); g++)
 			ok &= check_graph(c, s, &a->graphs[g]);
 	}
 	for (int i = 0; i < n->output_count; i++) {
@@ -273,9 +277,8 @@ static bool check_calls_of(struct checker *c, int index, int depth, const struct
 			c->depth[index] = (int8_t)(c->depth[x->index] + 1);
 		for (int k = 0; k < n->attr_count; k++) {
 			const struct onnx_attr *a = &n->attrs[k];
-			bool graphs = a->kind == ONNX_ATTR_GRAPH || a->kind == ONNX_ATTR_GRAPHS;
 
-			for (int g = 0; graphs && g < a->count; g++)
+			for (int g = 0; g < graph_count(a); g++)
 				if (!check_calls_of(c, index, depth, a->graphs[g].nodes,
 						    a->graphs[g].node_count))
 					return false;
@@ -355,9 +358,8 @@ static size_t count_nodes(const struct onnx_node *nodes, int count)
 		sum += (size_t)nodes[i].output_count;
 		for (int k = 0; k < nodes[i].attr_count; k++) {
 			const struct onnx_attr *a = &nodes[i].attrs[k];
-			bool graphs = a->kind == ONNX_ATTR_GRAPH || a->kind == ONNX_ATTR_GRAPHS;
 
-			for (int g = 0; graphs && g < a->count; g++)
+			for (int g = 0; g < graph_count(a); g++)
 				sum += count_nodes(a->graphs[g].nodes, a->graphs[g].node_count);
 		}
 	}

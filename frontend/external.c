@@ -80,14 +80,16 @@ static bool location_fits(const char *location, struct loc at, struct diag *d)
 		return diag_add(d, DIAG_FILE, at, "external data without a location");
 	if (*location == '/')
 		return diag_add(d, DIAG_FILE, at,
-				"external data at the absolute path \"%s\"; it must lie in the model's folder",
+				"external data at the absolute path \"%s\"; it must lie in the "
+				"model's folder",
 				location);
 	for (const char *p = location; *p; p += length + (p[length] == '/')) {
 		length = strcspn(p, "/");
 		if (length == 2 && p[0] == '.' && p[1] == '.')
-			return diag_add(d, DIAG_FILE, at,
-					"external data at \"%s\", which leads out of the model's folder",
-					location);
+			return diag_add(
+				d, DIAG_FILE, at,
+				"external data at \"%s\", which leads out of the model's folder",
+				location);
 	}
 	return true;
 }
@@ -133,8 +135,8 @@ const struct onnx_mapping *external_map(const char *model_path, const char *loca
 		/* O_NOFOLLOW answers ELOOP for a link at the end, O_DIRECTORY ENOTDIR for one before. */
 		const char *reason = errno == ELOOP ? "it is a symbolic link" : strerror(errno);
 
-		diag_add(d, DIAG_FILE, at, "cannot open external data \"%s\": %s%s", location, reason,
-			 errno == ENOTDIR ? " (symbolic links are not followed)" : "");
+		diag_add(d, DIAG_FILE, at, "cannot open external data \"%s\": %s%s", location,
+			 reason, errno == ENOTDIR ? " (symbolic links are not followed)" : "");
 		return NULL;
 	}
 	what = arena_printf(a, "external data \"%s\"", location);

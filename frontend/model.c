@@ -21,7 +21,8 @@ bool reader_spend(struct reader *r, uint64_t bytes)
 		return true;
 	}
 	return diag_add(r->d, DIAG_FILE, r->at,
-			"reading it needs more memory than the limit of %" PRIu64 " bytes", r->limit);
+			"reading it needs more memory than the limit of %" PRIu64 " bytes",
+			r->limit);
 }
 
 void *reader_array(struct reader *r, size_t count, size_t size)
@@ -59,7 +60,8 @@ static const char *read_domain(const char *domain)
 	return strcmp(domain, "ai.onnx") ? domain : "";
 }
 
-static bool read_names(struct reader *r, size_t n, char **names, const char *const **out, int *count)
+static bool read_names(struct reader *r, size_t n, char **names, const char *const **out,
+		       int *count)
 {
 	const char **copy = READER_ARRAY(r, const char *, n);
 
@@ -77,8 +79,8 @@ static bool read_shape(struct reader *r, const Onnx__TensorShapeProto *p, struct
 	struct onnx_dim *dims;
 
 	if (p->n_dim > ONNX_RANK_MAX)
-		return diag_add(r->d, DIAG_UNSUPPORTED, r->at, "a value of rank %zu; the most is %d",
-				p->n_dim, ONNX_RANK_MAX);
+		return diag_add(r->d, DIAG_UNSUPPORTED, r->at,
+				"a value of rank %zu; the most is %d", p->n_dim, ONNX_RANK_MAX);
 	dims = READER_ARRAY(r, struct onnx_dim, p->n_dim);
 	if (!dims)
 		return false;
@@ -138,8 +140,7 @@ static bool read_type(struct reader *r, const Onnx__TypeProto *p, struct onnx_ty
 		out->kind = ONNX_KIND_MAP;
 		out->dtype = p->map_type->key_type;
 		return read_element(r, p->map_type->value_type, out);
-	default:
-		return true;
+	default: return true;
 	}
 }
 
@@ -168,24 +169,25 @@ static enum onnx_attr_kind kind_of(const Onnx__AttributeProto *p)
 {
 	if (p->has_type && p->type)
 		return (enum onnx_attr_kind)p->type;
-	return p->has_f ? ONNX_ATTR_FLOAT
-	       : p->has_i ? ONNX_ATTR_INT
-	       : p->has_s ? ONNX_ATTR_STRING
-	       : p->t ? ONNX_ATTR_TENSOR
-	       : p->g ? ONNX_ATTR_GRAPH
-	       : p->n_floats ? ONNX_ATTR_FLOATS
-	       : p->n_ints ? ONNX_ATTR_INTS
-	       : p->n_strings ? ONNX_ATTR_STRINGS
-	       : p->n_tensors ? ONNX_ATTR_TENSORS
-	       : p->n_graphs ? ONNX_ATTR_GRAPHS
-	       : p->sparse_tensor ? ONNX_ATTR_SPARSE_TENSOR
+	return p->has_f              ? ONNX_ATTR_FLOAT
+	       : p->has_i            ? ONNX_ATTR_INT
+	       : p->has_s            ? ONNX_ATTR_STRING
+	       : p->t                ? ONNX_ATTR_TENSOR
+	       : p->g                ? ONNX_ATTR_GRAPH
+	       : p->n_floats         ? ONNX_ATTR_FLOATS
+	       : p->n_ints           ? ONNX_ATTR_INTS
+	       : p->n_strings        ? ONNX_ATTR_STRINGS
+	       : p->n_tensors        ? ONNX_ATTR_TENSORS
+	       : p->n_graphs         ? ONNX_ATTR_GRAPHS
+	       : p->sparse_tensor    ? ONNX_ATTR_SPARSE_TENSOR
 	       : p->n_sparse_tensors ? ONNX_ATTR_SPARSE_TENSORS
-	       : p->tp ? ONNX_ATTR_TYPE
-	       : p->n_type_protos ? ONNX_ATTR_TYPES
-				  : ONNX_ATTR_UNDEFINED;
+	       : p->tp               ? ONNX_ATTR_TYPE
+	       : p->n_type_protos    ? ONNX_ATTR_TYPES
+				     : ONNX_ATTR_UNDEFINED;
 }
 
-static bool read_attr_strings(struct reader *r, const Onnx__AttributeProto *p, struct onnx_attr *out)
+static bool read_attr_strings(struct reader *r, const Onnx__AttributeProto *p,
+			      struct onnx_attr *out)
 {
 	struct onnx_text *strings = READER_ARRAY(r, struct onnx_text, p->n_strings);
 
@@ -198,17 +200,17 @@ static bool read_attr_strings(struct reader *r, const Onnx__AttributeProto *p, s
 }
 
 /* Readers of lists of messages; a singular one is a list of one, or of none (an error later). */
-#define READ_LIST(name, message, type, member, read)                                               \
-	static bool name(struct reader *r, size_t n, message *const *p, struct onnx_attr *out)     \
-	{                                                                                          \
-		type *list = READER_ARRAY(r, type, n);                                             \
-                                                                                                   \
-		for (size_t i = 0; list && i < n; i++)                                             \
-			if (!read(r, p[i], &list[i]))                                              \
-				return false;                                                      \
-		out->member = list;                                                                \
-		out->count = (int)n;                                                               \
-		return list;                                                                       \
+#define READ_LIST(name, message, type, member, read)                                           \
+	static bool name(struct reader *r, size_t n, message *const *p, struct onnx_attr *out) \
+	{                                                                                      \
+		type *list = READER_ARRAY(r, type, n);                                         \
+                                                                                               \
+		for (size_t i = 0; list && i < n; i++)                                         \
+			if (!read(r, p[i], &list[i]))                                          \
+				return false;                                                  \
+		out->member = list;                                                            \
+		out->count = (int)n;                                                           \
+		return list;                                                                   \
 	}
 READ_LIST(read_tensors, Onnx__TensorProto, struct onnx_tensor, tensors, read_tensor)
 READ_LIST(read_graphs, Onnx__GraphProto, struct onnx_graph, graphs, read_graph)
@@ -234,14 +236,15 @@ static bool read_attr_value(struct reader *r, const Onnx__AttributeProto *p, str
 	case ONNX_ATTR_TENSORS: return read_tensors(r, p->n_tensors, p->tensors, out);
 	case ONNX_ATTR_GRAPH: return read_graphs(r, !!p->g, &p->g, out);
 	case ONNX_ATTR_GRAPHS: return read_graphs(r, p->n_graphs, p->graphs, out);
-	case ONNX_ATTR_SPARSE_TENSOR: return read_sparses(r, !!p->sparse_tensor, &p->sparse_tensor, out);
+	case ONNX_ATTR_SPARSE_TENSOR:
+		return read_sparses(r, !!p->sparse_tensor, &p->sparse_tensor, out);
 	case ONNX_ATTR_SPARSE_TENSORS:
 		return read_sparses(r, p->n_sparse_tensors, p->sparse_tensors, out);
 	case ONNX_ATTR_TYPE: return read_types(r, !!p->tp, &p->tp, out);
 	case ONNX_ATTR_TYPES: return read_types(r, p->n_type_protos, p->type_protos, out);
 	default:
-		return diag_add(r->d, DIAG_FILE, r->at, "attribute \"%s\" has no value of a known kind",
-				out->name);
+		return diag_add(r->d, DIAG_FILE, r->at,
+				"attribute \"%s\" has no value of a known kind", out->name);
 	}
 }
 
@@ -259,10 +262,10 @@ static bool read_attr(struct reader *r, const Onnx__AttributeProto *p, struct on
 	}
 	if (!read_attr_value(r, p, out))
 		return false;
-	if (!out->count &&
-	    (out->kind == ONNX_ATTR_TENSOR || out->kind == ONNX_ATTR_GRAPH ||
-	     out->kind == ONNX_ATTR_SPARSE_TENSOR || out->kind == ONNX_ATTR_TYPE))
-		return diag_add(r->d, DIAG_FILE, r->at, "attribute \"%s\" lacks its value", out->name);
+	if (!out->count && (out->kind == ONNX_ATTR_TENSOR || out->kind == ONNX_ATTR_GRAPH ||
+			    out->kind == ONNX_ATTR_SPARSE_TENSOR || out->kind == ONNX_ATTR_TYPE))
+		return diag_add(r->d, DIAG_FILE, r->at, "attribute \"%s\" lacks its value",
+				out->name);
 	return true;
 }
 
@@ -278,7 +281,8 @@ static bool read_attrs(struct reader *r, const Onnx__NodeProto *p, struct onnx_n
 	return attrs;
 }
 
-static bool read_node(struct reader *r, const Onnx__NodeProto *p, size_t index, struct onnx_node *out)
+static bool read_node(struct reader *r, const Onnx__NodeProto *p, size_t index,
+		      struct onnx_node *out)
 {
 	struct loc outer = r->at;
 	bool ok;
@@ -385,7 +389,8 @@ static bool read_function(struct reader *r, const Onnx__FunctionProto *p, struct
 	return read_names(r, p->n_input, p->input, &out->inputs, &out->input_count) &&
 	       read_names(r, p->n_output, p->output, &out->outputs, &out->output_count) &&
 	       read_names(r, p->n_attribute, p->attribute, &out->attrs, &out->attr_count) &&
-	       read_opsets(r, p->n_opset_import, p->opset_import, &out->opsets, &out->opset_count) &&
+	       read_opsets(r, p->n_opset_import, p->opset_import, &out->opsets,
+			   &out->opset_count) &&
 	       read_defaults(r, p, out) &&
 	       read_nodes(r, p->n_node, p->node, &out->nodes, &out->node_count);
 }
@@ -424,7 +429,8 @@ static bool read_model(struct reader *r, const Onnx__ModelProto *p, struct onnx_
 		m->opsets = &first;
 		m->opset_count = 1;
 	}
-	return read_graph(r, p->graph, &m->graph) && read_functions(r, p, m) && model_check(m, r->d);
+	return read_graph(r, p->graph, &m->graph) && read_functions(r, p, m) &&
+	       model_check(m, r->d);
 }
 
 static bool read_bytes(struct reader *r, const void *bytes, size_t size, struct onnx_model *m)
@@ -439,7 +445,8 @@ static bool read_bytes(struct reader *r, const void *bytes, size_t size, struct 
 	if (!wire_scan(bytes, size, WIRE_MODEL, r->limit, &r->wire, r->at, r->d))
 		return false;
 	r->used += r->wire.used;
-	p = reader_unpack(r, &onnx__model_proto__descriptor, r->wire.skeleton, r->wire.skeleton_size);
+	p = reader_unpack(r, &onnx__model_proto__descriptor, r->wire.skeleton,
+			  r->wire.skeleton_size);
 	ok = p && read_model(r, (Onnx__ModelProto *)p, m);
 	wire_free(&r->wire);
 	return ok;
@@ -451,7 +458,10 @@ static struct reader reader_for(const char *path, const struct model_options *op
 	uint64_t limit = options ? options->memory_limit : 0;
 
 	m->path = arena_text(a, path);
-	return (struct reader){.arena = a, .d = d, .at = {.file = m->path}, .limit = limit,
+	return (struct reader){.arena = a,
+			       .d = d,
+			       .at = {.file = m->path},
+			       .limit = limit,
 			       .mappings = &m->mappings};
 }
 

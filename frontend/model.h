@@ -14,6 +14,7 @@
 
 #define ONNX_RANK_MAX 8
 
+/* clang-format off */
 /* TensorProto.DataType. A dtype field may hold other numbers of newer ONNX versions in types;
  * a tensor with data always has one of these. */
 enum onnx_dtype {
@@ -24,6 +25,7 @@ enum onnx_dtype {
 	ONNX_FLOAT8E8M0, ONNX_UINT2, ONNX_INT2,
 	ONNX_DTYPES
 };
+/* clang-format on */
 
 /* Bits of one element in raw data; 0 for strings and for numbers that are not in the enum. */
 int onnx_dtype_bits(int32_t dtype);
@@ -43,9 +45,9 @@ struct onnx_text {
 struct onnx_tensor {
 	const char *name; /* "" if none */
 	int32_t dtype;
-	int rank;               /* <= ONNX_RANK_MAX */
-	const int64_t *dims;    /* >= 0 */
-	int64_t count;          /* product of dims */
+	int rank;            /* <= ONNX_RANK_MAX */
+	const int64_t *dims; /* >= 0 */
+	int64_t count;       /* product of dims */
 	const void *data;
 	size_t size;                     /* bytes: ceil(count * bits / 8) */
 	const struct onnx_text *strings; /* count entries */
@@ -76,8 +78,8 @@ enum onnx_kind {
 
 struct onnx_type {
 	enum onnx_kind kind;
-	int32_t dtype;                   /* tensor, sparse: element; map: key; else 0 */
-	int rank;                        /* tensor, sparse: -1 if unknown; else -1 */
+	int32_t dtype; /* tensor, sparse: element; map: key; else 0 */
+	int rank;      /* tensor, sparse: -1 if unknown; else -1 */
 	const struct onnx_dim *dims;
 	const struct onnx_type *element; /* sequence, optional, map: what is in it; may be NULL */
 };
@@ -87,12 +89,14 @@ struct onnx_value {
 	struct onnx_type type;
 };
 
+/* clang-format off */
 enum onnx_attr_kind { /* the numbers of AttributeProto.AttributeType */
 	ONNX_ATTR_UNDEFINED, ONNX_ATTR_FLOAT, ONNX_ATTR_INT, ONNX_ATTR_STRING, ONNX_ATTR_TENSOR,
 	ONNX_ATTR_GRAPH, ONNX_ATTR_FLOATS, ONNX_ATTR_INTS, ONNX_ATTR_STRINGS, ONNX_ATTR_TENSORS,
 	ONNX_ATTR_GRAPHS, ONNX_ATTR_SPARSE_TENSOR, ONNX_ATTR_SPARSE_TENSORS, ONNX_ATTR_TYPE,
 	ONNX_ATTR_TYPES
 };
+/* clang-format on */
 
 /* `kind` says which member counts; `count` is the length of the plural ones. A singular tensor,
  * graph, sparse tensor or type is the first of its array, with count 1. An attribute of a node in a
@@ -146,7 +150,7 @@ struct onnx_function {
 	const char *name, *domain;
 	int input_count, output_count, attr_count, default_count, node_count, opset_count;
 	const char *const *inputs, *const *outputs;
-	const char *const *attrs;        /* names of attributes without default */
+	const char *const *attrs;         /* names of attributes without default */
 	const struct onnx_attr *defaults; /* attributes with default (IR version >= 9) */
 	const struct onnx_node *nodes;
 	const struct onnx_opset *opsets;
@@ -166,7 +170,8 @@ struct onnx_model {
 };
 
 struct model_options {
-	uint64_t memory_limit; /* bytes that reading may take (mapped files aside); 0: 1 GB + 8 * file */
+	uint64_t
+		memory_limit; /* bytes that reading may take (mapped files aside); 0: 1 GB + 8 * file */
 };
 
 /* Reads and checks the model at `path`, external data too. On success *out lives in `a`, with

@@ -14,8 +14,8 @@ struct reader {
 	struct diag *d;
 	struct loc at; /* file and node in work */
 	struct wire wire;
-	uint64_t limit, used;            /* bytes of memory */
-	const char *folder_of;           /* external data lies beside this file; NULL: refused */
+	uint64_t limit, used;  /* bytes of memory */
+	const char *folder_of; /* external data lies beside this file; NULL: refused */
 	struct onnx_mapping **mappings;
 	bool in_function;
 };

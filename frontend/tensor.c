@@ -61,7 +61,7 @@ static const char *type_text(struct reader *r, const struct onnx_tensor *t)
 	return arena_printf(&r->d->arena, "%s]", text);
 }
 
-#define FAIL(r, t, format, ...)                                                                    \
+#define FAIL(r, t, format, ...)                                                                \
 	diag_add((r)->d, DIAG_FILE, (r)->at, "tensor \"%s\": " format, (t)->name, __VA_ARGS__)
 
 bool read_text(struct reader *r, const ProtobufCBinaryData *p, struct onnx_text *out)
@@ -88,7 +88,8 @@ static bool read_dims(struct reader *r, const char *name, size_t rank, const int
 	for (size_t i = 0; i < rank; i++)
 		if (dims[i] < 0)
 			return diag_add(r->d, DIAG_FILE, r->at,
-					"tensor \"%s\": dim %zu is negative: %" PRId64, name, i, dims[i]);
+					"tensor \"%s\": dim %zu is negative: %" PRId64, name, i,
+					dims[i]);
 	for (size_t i = 0; i < rank; i++)
 		if (__builtin_mul_overflow(*count, dims[i], count) || *count > INT64_MAX / 16)
 			return diag_add(r->d, DIAG_FILE, r->at,
@@ -112,8 +113,8 @@ static bool read_strings(struct reader *r, const Onnx__TensorProto *p, struct on
 }
 
 /* A decimal number of external_data; absent: *value stays. */
-static bool read_entry(struct reader *r, const struct onnx_tensor *t,
-		       const Onnx__TensorProto *p, const char *key, uint64_t *value, bool *given)
+static bool read_entry(struct reader *r, const struct onnx_tensor *t, const Onnx__TensorProto *p,
+		       const char *key, uint64_t *value, bool *given)
 {
 	const char *s = NULL;
 	uint64_t v = 0;
@@ -127,7 +128,8 @@ static bool read_entry(struct reader *r, const struct onnx_tensor *t,
 	for (const char *c = s; *c || c == s; c++)
 		if (*c < '0' || *c > '9' || __builtin_mul_overflow(v, 10, &v) ||
 		    __builtin_add_overflow(v, *c - '0', &v))
-			return FAIL(r, t, "external data: %s is \"%s\", not a number of bytes", key, s);
+			return FAIL(r, t, "external data: %s is \"%s\", not a number of bytes", key,
+				    s);
 	*value = v;
 	return true;
 }
@@ -158,7 +160,8 @@ static bool read_external(struct reader *r, const Onnx__TensorProto *p, struct o
 		return diag_add(r->d, DIAG_NOTE, r->at, "tensor \"%s\" needs it", out->name);
 	if (offset > m->size || out->size > m->size - offset)
 		return FAIL(r, out,
-			    "external data \"%s\" has %" PRIu64 " bytes, needed are %zu from byte %" PRIu64,
+			    "external data \"%s\" has %" PRIu64
+			    " bytes, needed are %zu from byte %" PRIu64,
 			    location, m->size, out->size, offset);
 	if (out->size)
 		out->data = m->bytes + offset;
@@ -209,11 +212,11 @@ static bool decode_span(struct reader *r, const struct wire_span *s, const struc
 		if (!s->packed && !wire_varint(&at, end, &tag))
 			return FAIL(r, t, "bad data at byte %zu", s->at);
 		if (*done == t->size)
-			return FAIL(r, t, "holds more than the %zu values that %s needs", *done / unit,
-				    type_text(r, t));
+			return FAIL(r, t, "holds more than the %zu values that %s needs",
+				    *done / unit, type_text(r, t));
 		if (!decode_one(&at, end, t, out + *done))
-			return FAIL(r, t, "value %zu is damaged or out of the range of %s", *done / unit,
-				    onnx_dtype_name(t->dtype));
+			return FAIL(r, t, "value %zu is damaged or out of the range of %s",
+				    *done / unit, onnx_dtype_name(t->dtype));
 		*done += unit;
 	}
 	return true;
@@ -234,8 +237,8 @@ static bool decode(struct reader *r, const struct wire_tensor *w, struct onnx_te
 		room += spans[i].size;
 	}
 	if (out->size / unit > room) /* every number takes a byte or more */
-		return FAIL(r, out, "%zu bytes of data for %zu values of %s", room, out->size / unit,
-			    type_text(r, out));
+		return FAIL(r, out, "%zu bytes of data for %zu values of %s", room,
+			    out->size / unit, type_text(r, out));
 	data = reader_array(r, out->size, 1);
 	if (!data)
 		return false;
@@ -243,8 +246,8 @@ static bool decode(struct reader *r, const struct wire_tensor *w, struct onnx_te
 		if (!decode_span(r, &spans[i], out, data, &done))
 			return false;
 	if (done != out->size)
-		return FAIL(r, out, "holds %zu values, %s needs %zu", done / unit, type_text(r, out),
-			    out->size / unit);
+		return FAIL(r, out, "holds %zu values, %s needs %zu", done / unit,
+			    type_text(r, out), out->size / unit);
 	out->data = data;
 	return true;
 }
@@ -272,34 +275,35 @@ static bool check_bools(struct reader *r, const struct onnx_tensor *t)
 static bool read_data(struct reader *r, const Onnx__TensorProto *p, struct onnx_tensor *out)
 {
 	const struct wire_tensor *w = find_wire(r, p);
-	const struct wire_span *raw = NULL;
-	size_t typed = 0;
+	bool external = p->has_data_location && p->data_location;
+	size_t raw = 0, raw_at = 0, typed = 0; /* bytes */
 
 	for (uint32_t i = 0; w && i < w->count; i++) {
 		const struct wire_span *s = &r->wire.spans.at[w->first + i];
 
-		if (s->field == WIRE_RAW_DATA)
-			raw = s->size || !raw ? s : raw;
-		else
+		if (s->field == WIRE_RAW_DATA) {
+			raw = s->size;
+			raw_at = s->at;
+		} else {
 			typed += s->size;
+		}
 	}
-	if (!!(raw && raw->size) + !!typed + !!p->n_string_data +
-		    (p->has_data_location && p->data_location) > 1)
+	if ((raw > 0) + (typed > 0) + (p->n_string_data > 0) + external > 1)
 		return FAIL(r, out, "has its data in %s",
 			    "more than one of raw_data, typed fields and external files");
-	if (p->has_data_location && p->data_location)
+	if (external)
 		return read_external(r, p, out);
+	if (out->dtype == ONNX_STRING && (raw || typed))
+		return FAIL(r, out, "strings in %s", "a field for numbers");
 	if (out->dtype == ONNX_STRING)
-		return (raw && raw->size) || typed
-			       ? FAIL(r, out, "strings in %s", "a field for numbers")
-			       : read_strings(r, p, out);
+		return read_strings(r, p, out);
 	if (typed)
 		return decode(r, w, out);
-	if ((raw ? raw->size : 0) != out->size)
-		return FAIL(r, out, "holds %zu bytes, %s needs %zu", raw ? raw->size : 0,
-			    type_text(r, out), out->size);
+	if (raw != out->size)
+		return FAIL(r, out, "holds %zu bytes, %s needs %zu", raw, type_text(r, out),
+			    out->size);
 	if (out->size)
-		out->data = r->wire.bytes + raw->at;
+		out->data = r->wire.bytes + raw_at;
 	return true;
 }
 
@@ -347,8 +351,10 @@ bool read_sparse(struct reader *r, const Onnx__SparseTensorProto *p, struct onnx
 	int64_t dense;
 
 	if (!p->values || !p->indices)
-		return diag_add(r->d, DIAG_FILE, r->at, "a sparse tensor without values or indices");
-	if (!read_tensor(r, p->values, &out->values) || !read_tensor(r, p->indices, &out->indices) ||
+		return diag_add(r->d, DIAG_FILE, r->at,
+				"a sparse tensor without values or indices");
+	if (!read_tensor(r, p->values, &out->values) ||
+	    !read_tensor(r, p->indices, &out->indices) ||
 	    !read_dims(r, v->name, p->n_dims, p->dims, &dense))
 		return false;
 	out->rank = (int)p->n_dims;
@@ -357,7 +363,9 @@ bool read_sparse(struct reader *r, const Onnx__SparseTensorProto *p, struct onnx
 		return FAIL(r, v, "values of a sparse tensor of rank %d, not 1", v->rank);
 	if (x->dtype != ONNX_INT64 || x->rank < 1 || x->rank > 2 || x->dims[0] != v->dims[0] ||
 	    (x->rank == 2 && x->dims[1] != out->rank))
-		return FAIL(r, v, "sparse indices are %s, not int64[%" PRId64 "] or int64[%" PRId64 ",%d]",
+		return FAIL(r, v,
+			    "sparse indices are %s, not int64[%" PRId64 "] or int64[%" PRId64
+			    ",%d]",
 			    type_text(r, x), v->dims[0], v->dims[0], out->rank);
 	return check_indices(r, out, dense);
 }

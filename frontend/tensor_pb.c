@@ -44,7 +44,10 @@ static bool read_one(struct reader *r, struct onnx_tensor *out)
 static struct reader reader_of(const char *path, struct arena *a, struct onnx_mapping **mappings,
 			       struct diag *d)
 {
-	return (struct reader){.arena = a, .d = d, .at = {.file = path}, .limit = UINT64_MAX / 2,
+	return (struct reader){.arena = a,
+			       .d = d,
+			       .at = {.file = path},
+			       .limit = UINT64_MAX / 2,
 			       .mappings = mappings};
 }
 
@@ -102,8 +105,8 @@ bool sequence_pb_read(const char *path, struct arena *a, const struct onnx_tenso
 	bool ok = false;
 
 	if (file) { /* an empty file is an empty sequence */
-		ok = wire_scan(file->size ? file->bytes : &nothing, (size_t)file->size, WIRE_SEQUENCE,
-			       r.limit, &r.wire, r.at, d) &&
+		ok = wire_scan(file->size ? file->bytes : &nothing, (size_t)file->size,
+			       WIRE_SEQUENCE, r.limit, &r.wire, r.at, d) &&
 		     read_list(&r, out, count);
 		wire_free(&r.wire);
 	}

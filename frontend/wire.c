@@ -4,21 +4,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* clang-format off */
 enum message {
 	MODEL, GRAPH, NODE, ATTRIBUTE, TENSOR, SEGMENT, SPARSE, VALUE_INFO, TYPE, TYPE_TENSOR,
 	TYPE_OF, TYPE_MAP, SHAPE, DIMENSION, OPSET, ENTRY, FUNCTION, SEQUENCE
 };
+/* clang-format on */
 
 enum rule_kind {
 	VARINT = 1,
-	VARINTS,  /* repeated, packed or not */
+	VARINTS, /* repeated, packed or not */
 	FLOAT,
 	FLOATS,
-	STRING,   /* no NUL within */
+	STRING, /* no NUL within */
 	BYTES,
-	ONE,      /* a message, at most once */
-	MANY,     /* messages */
-	DATA,     /* contents of a tensor: varints, floats or bytes */
+	ONE,  /* a message, at most once */
+	MANY, /* messages */
+	DATA, /* contents of a tensor: varints, floats or bytes */
 	DATA4,
 	DATA8,
 	DATA_RAW, /* at most once */
@@ -28,6 +30,7 @@ struct rule {
 	uint8_t message, field, kind, child;
 };
 
+/* clang-format off */
 /* Fields that are not here are left out of the skeleton. Of a segment only its being there counts:
  * a tensor with one is refused. */
 static const struct rule rules[] = {
@@ -64,6 +67,7 @@ static const struct rule rules[] = {
 	{FUNCTION, 10, STRING, 0}, {FUNCTION, 11, MANY, ATTRIBUTE},
 	{SEQUENCE, 1, STRING, 0}, {SEQUENCE, 2, VARINT, 0}, {SEQUENCE, 3, MANY, TENSOR},
 };
+/* clang-format on */
 
 enum wire_type { WT_VARINT, WT_8, WT_LENGTH, WT_GROUP, WT_END_GROUP, WT_4 };
 
@@ -129,7 +133,8 @@ static void *grow(struct walk *k, void *old, size_t count, size_t *room, size_t 
 	at = k->w->limit && k->w->used > k->w->limit ? NULL : realloc(old, more * size);
 	if (!at) {
 		diag_add(k->d, DIAG_FILE, k->loc,
-			 "the structure of the file needs more than the limit of %zu bytes of memory",
+			 "the structure of the file needs more than the limit of %zu bytes of "
+			 "memory",
 			 k->w->limit);
 		return NULL;
 	}
@@ -171,7 +176,8 @@ static void patch_length(struct wire *w, size_t at)
 	size_t length = w->skeleton_size - at - 5;
 
 	for (int i = 0; i < 5; i++)
-		w->skeleton[at + (size_t)i] = (uint8_t)((length >> (7 * i) & 0x7f) | (i < 4 ? 0x80 : 0));
+		w->skeleton[at + (size_t)i] =
+			(uint8_t)((length >> (7 * i) & 0x7f) | (i < 4 ? 0x80 : 0));
 }
 
 static bool read_length(struct walk *k, struct field *f, const uint8_t *end)
@@ -181,7 +187,8 @@ static bool read_length(struct walk *k, struct field *f, const uint8_t *end)
 	if (!wire_varint(&k->at, end, &length))
 		return bad(k, f->tag, "a length that is no varint");
 	if (length > (uint64_t)(end - k->at))
-		return bad(k, f->tag, "a length past the end of the enclosing message (truncated file?)");
+		return bad(k, f->tag,
+			   "a length past the end of the enclosing message (truncated file?)");
 	f->at = k->at;
 	f->end = k->at + length;
 	return true;
@@ -214,8 +221,7 @@ static bool read_field(struct walk *k, const uint8_t *end, struct field *f)
 			return false;
 		k->at = f->end;
 		break;
-	default:
-		return bad(k, f->tag, "a group or an unknown wire type");
+	default: return bad(k, f->tag, "a group or an unknown wire type");
 	}
 	f->end = k->at;
 	return true;
@@ -255,7 +261,8 @@ static bool check_contents(struct walk *k, const struct rule *r, const struct fi
 	if (r->kind == STRING && memchr(f->at, 0, size))
 		return bad(k, f->tag, "a name with a NUL in it");
 	if (((r->kind == FLOATS || r->kind == DATA4) && size % 4) || (r->kind == DATA8 && size % 8))
-		return bad(k, f->tag, "packed numbers of a length that is no multiple of their size");
+		return bad(k, f->tag,
+			   "packed numbers of a length that is no multiple of their size");
 	while (r->kind == VARINTS && p < f->end)
 		if (!wire_varint(&p, f->end, &ignored))
 			return bad(k, f->tag, "a packed number that is no varint");

@@ -89,7 +89,10 @@ static void assert_refused_as(const struct message *m, int status, const char *w
 	diag_reset(&d);
 }
 
-static void assert_refused(const struct message *m, const char *why) { assert_refused_as(m, 4, why); }
+static void assert_refused(const struct message *m, const char *why)
+{
+	assert_refused_as(m, 4, why);
+}
 
 static struct message model_with_tensor(const struct message *t)
 {
@@ -181,7 +184,8 @@ static void functions_sparse_tensors_and_all_dtypes_are_read(void **state)
 
 static void no_beginning_of_a_model_is_a_model(void **state)
 {
-	static const char *const files[] = {CORPUS "test_loop13_seq.onnx", CORPUS "every_dtype.onnx"};
+	static const char *const files[] = {CORPUS "test_loop13_seq.onnx",
+					    CORPUS "every_dtype.onnx"};
 
 	(void)state;
 	for (int i = 0; i < 2; i++) {
@@ -324,7 +328,8 @@ static void element_types_of_the_future_are_unsupported(void **state)
 static struct message chain(const char *read1, const char *made1, const char *read2,
 			    const char *made2)
 {
-	struct message g = new_message(), a = node("Relu", read1, made1), b = node("Abs", read2, made2);
+	struct message g = new_message(), a = node("Relu", read1, made1),
+		       b = node("Abs", read2, made2);
 	struct message with_x = new_message();
 
 	put_text(&with_x, 1, "x");
@@ -597,10 +602,15 @@ static void a_tensor_file_reads_back_as_written(void **state)
 {
 	const int64_t dims[] = {2, 3};
 	const struct onnx_text words[] = {{"a", 1}, {"", 0}, {"b\0c", 3}};
-	struct onnx_tensor t = {.name = "t", .dtype = ONNX_INT16, .rank = 2, .dims = dims, .count = 6,
-				.data = "0123456789ab", .size = 12};
-	struct onnx_tensor s = {.dtype = ONNX_STRING, .rank = 1, .dims = &dims[1], .count = 3,
-				.strings = words};
+	struct onnx_tensor t = {.name = "t",
+				.dtype = ONNX_INT16,
+				.rank = 2,
+				.dims = dims,
+				.count = 6,
+				.data = "0123456789ab",
+				.size = 12};
+	struct onnx_tensor s = {
+		.dtype = ONNX_STRING, .rank = 1, .dims = &dims[1], .count = 3, .strings = words};
 	struct onnx_tensor back;
 	char path[] = "/tmp/test_model.XXXXXX";
 	struct diag d = {0};

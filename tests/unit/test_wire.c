@@ -40,7 +40,12 @@ static struct message nested(int depth)
 	for (int level = depth - 1; level > 0; level--) {
 		struct message outer = new_message();
 
-		put_message(&outer, level == 1 ? 7 : level % 3 == 2 ? 1 : level % 3 == 0 ? 5 : 6, &m);
+		put_message(&outer,
+			    level == 1       ? 7
+			    : level % 3 == 2 ? 1
+			    : level % 3 == 0 ? 5
+					     : 6,
+			    &m);
 		m = outer;
 	}
 	return m;
@@ -106,7 +111,10 @@ static void lengths_past_the_end_are_refused(void **state)
 	struct message m = new_message(), inner = new_message();
 
 	(void)state;
-	put_bytes(&inner, "\x0a\x05" "abcd", 6); /* a node's input of 5 bytes, of which 4 are there */
+	put_bytes(&inner,
+		  "\x0a\x05"
+		  "abcd",
+		  6); /* a node's input of 5 bytes, of which 4 are there */
 	put_message(&m, 7, &inner);
 	assert_refused(&m, WIRE_MODEL, "past the end");
 	m = new_message();
