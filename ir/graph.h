@@ -159,6 +159,7 @@ struct node_spec {
 	int region_count, symbol_count;
 	struct region *const *regions;
 	const int *symbols;
+	const struct type *type; /* of a const: its result's type */
 };
 /* Adds a node, infers its results' types. NULL when inference failed (reported, and nothing is added). */
 struct node *graph_add(struct builder *b, const struct node_spec *spec);
