@@ -88,7 +88,7 @@ static bool parse_descr(struct header *h, struct npy *t)
 		return false;
 	if (n == 3 && *s == '>' && s[2] != '1')
 		return rt_say(h->text, h->text_size, "big-endian elements (\"%.3s\") are not supported", s);
-	for (int i = 0; n == 3 && strchr("<>|=", *s) && i < KINDS; i++) {
+	for (int i = 0; n == 3 && memchr("<>|=", *s, 4) && i < KINDS; i++) {
 		if (!memcmp(kinds[i].code, s + 1, 2)) {
 			t->dtype = kinds[i].dtype;
 			return true;
