@@ -1,0 +1,51 @@
+/* compile.h: what the command asks of the backend: files, and an in-process engine. */
+#ifndef BACKEND_COMPILE_H
+#define BACKEND_COMPILE_H
+
+#include "backend/target.h"
+#include "ir/engine.h"
+
+enum emit_kind { EMIT_SO, EMIT_EXE, EMIT_OBJ, EMIT_ASM, EMIT_LLVM, EMIT_HEADER };
+
+struct compile_options {
+	enum emit_kind kind;
+	const struct target *target;
+	const char *name;    /* model name: made a C identifier; NULL: from the output's file name */
+	const char *prefix;  /* put before every global symbol; NULL: none */
+	const char *passes;  /* recorded in the table */
+	const char *hash;    /* of model and flags, hexadecimal */
+	const char *linker;  /* NULL: the one found when hone was built, then ld.lld, lld, cc on PATH */
+	bool save_temps;     /* keep objects beside the output */
+};
+
+struct compile_report {
+	int64_t weight_bytes, code_bytes, file_bytes;
+	int kernels, functions; /* functions <= kernels: equal ones are emitted once */
+	double layout_ms, emit_ms, link_ms;
+};
+
+/* Compiles g and writes `output` (beside, then renamed: on failure nothing is left). report may be NULL. */
+bool compile_graph(struct graph *g, const struct compile_options *o, const char *output,
+		   struct compile_report *report, struct diag *d);
+
+/* The engine that compiles in-process through LLJIT: the same emitter as compile_graph. Lives in `a`. */
+struct engine *jit_engine(const struct target *t, struct arena *a);
+
+/* Text of every kernel with its plan, in program order (`hone dump --kernels`). */
+bool dump_kernels(struct graph *g, const struct target *t, FILE *out, struct diag *d);
+
+/* Static figures of a compiled graph for `hone info`: bytes of arena and weights for these input dims (the
+ * symbols' minimum, at least 1, where not given), kernels, and multiply-adds. */
+struct graph_figures {
+	int kernels, functions;
+	int64_t weight_bytes, arena_bytes;
+	bool dynamic; /* some values live in the dynamic arena */
+};
+bool graph_figures(struct graph *g, const struct target *t, struct graph_figures *out, struct diag *d);
+
+/* A model in a shared library made by hone. NULL: reported. Closed by library_close. */
+struct library;
+struct library *library_open(const char *path, const hone_model **model, struct diag *d);
+void library_close(struct library *l);
+
+#endif
