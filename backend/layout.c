@@ -44,6 +44,7 @@ static void number_symbols(struct program *p)
 	struct dim_pool *pool = &p->graph->dims;
 
 	p->symbol_word = ARENA_ARRAY(p->arena, int, pool->symbol_count + 1);
+	p->is_late = ARENA_ARRAY(p->arena, bool, pool->symbol_count + 1);
 	for (int pass = 0; pass < 2; pass++) {
 		for (int i = 0; i < pool->symbol_count; i++) {
 			if ((pool->symbols[i].stage > 0) != (pass == 1))
@@ -203,6 +204,7 @@ static int add_origin(struct layout *l, const struct node *n)
 	const char *text = n->loc.node ? arena_printf(l->p->arena, "node \"%s\" (%s)", n->loc.node, op) : arena_text(l->p->arena, op);
 
 	ARENA_PUSH(l->p->arena, &l->p->nodes, text);
+	ARENA_PUSH(l->p->arena, &l->p->node_of, n);
 	return l->p->nodes.count - 1;
 }
 
@@ -343,6 +345,8 @@ static void finish_loop(struct layout *l, const struct node *n, int carried, int
 				p->slots.at[c->slots[k]].last = p->step_count;
 		if (i < carried)
 			add_alias(l, n->in[first_init + i], n->out[i]);
+		else if (n->op == OP_loop && n->out[i]->type.dims[0]->kind == DIM_SYMBOL)
+			p->is_late[n->out[i]->type.dims[0]->value] = true;
 	}
 }
 
@@ -376,6 +380,8 @@ static bool layout_node(struct layout *l, const struct node *n)
 		return add_constant(l, n);
 	case OP_param:
 		set_place(l, n->out[0], add_data_slot(l, &n->out[0]->type));
+		if (program_param(l->p, ((const struct attrs_param *)n->attrs)->name) < 0)
+			ARENA_PUSH(l->p->arena, &l->p->params, n);
 		return true;
 	case OP_bind:
 		use(l, n->in[0]);
@@ -468,6 +474,22 @@ const struct site *program_site(const struct program *p, const struct node *n)
 		if (p->sites.at[i].node == n)
 			return &p->sites.at[i];
 	return NULL;
+}
+
+int program_origin(const struct program *p, const struct node *n)
+{
+	for (int i = 0; i < p->node_of.count; i++)
+		if (p->node_of.at[i] == n)
+			return i;
+	return -1;
+}
+
+int program_param(const struct program *p, const char *name)
+{
+	for (int i = 0; i < p->params.count; i++)
+		if (!strcmp(((const struct attrs_param *)p->params.at[i]->attrs)->name, name))
+			return i;
+	return -1;
 }
 
 const struct carry *program_carry(const struct program *p, const struct node *loop, int index)

@@ -71,13 +71,16 @@ struct program {
 	struct place *places; /* by value id */
 	int value_count, step_count, stage_count;
 	int *symbol_word;     /* by symbol number: its word */
+	bool *is_late;        /* by symbol number: a loop's trip count, known only after it */
 	int input_symbol_count;
 	struct { struct slot *at; int count, room; } slots;
 	struct { struct constant *at; int count, room; } constants;
 	struct { struct function *at; int count, room; } functions;
 	struct { struct site *at; int count, room; } sites;
 	struct { dim *at; int count, room; } words;
-	struct { const char **at; int count, room; } nodes;
+	struct { const char **at; int count, room; } nodes;      /* texts for messages */
+	struct { const struct node **at; int count, room; } node_of; /* the node of each */
+	struct { const struct node **at; int count, room; } params;  /* distinct params, first of each name */
 	struct { struct carry *at; int count, room; } carries;
 	struct program_output *outputs;
 	int64_t weight_bytes;
@@ -96,6 +99,9 @@ int program_word(struct program *p, dim d);
 /* The site of a node; NULL if it has no kernel. */
 const struct site *program_site(const struct program *p, const struct node *n);
 const struct carry *program_carry(const struct program *p, const struct node *loop, int index);
+/* Index of a node's text in program.nodes; -1 if it has none. Index of a parameter by name. */
+int program_origin(const struct program *p, const struct node *n);
+int program_param(const struct program *p, const char *name);
 /* Bytes of a value's actual data as a dim. */
 dim program_bytes(struct program *p, const struct type *t);
 
@@ -109,8 +115,9 @@ struct emit_options {
 	bool executable;      /* also emits main() */
 };
 
-LLVMValueRef emit_setup(struct emitter *e, struct program *p);
+/* run first: it may add words. */
 LLVMValueRef emit_run(struct emitter *e, struct program *p, const struct emit_options *o, struct diag *d);
+LLVMValueRef emit_setup(struct emitter *e, struct program *p);
 /* The constant tables and the entry points. */
 void emit_tables(struct emitter *e, struct program *p, const struct emit_options *o, LLVMValueRef setup,
 		 LLVMValueRef run);
