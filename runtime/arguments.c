@@ -39,7 +39,8 @@ static bool same_dims(const struct context *c, const hone_tensor *inputs)
 	return true;
 }
 
-/* Checks one dim against the constant or the symbol behind it; binds the symbol at its first use. */
+/* Checks one dim against the constant or the symbol behind it; binds the symbol at its first
+ * use. */
 static hone_status bind_dim(struct context *c, int32_t input, int32_t axis, int64_t value)
 {
 	const hone_io *io = &c->head.model->inputs[input];
@@ -51,9 +52,10 @@ static hone_status bind_dim(struct context *c, int32_t input, int32_t axis, int6
 	if (r->word >= 0) {
 		word = &c->frame.words[r->word];
 		if (*word >= 0 && *word != value)
-			return rt_error(c, HONE_ERROR_SHAPE,
-					"input \"%s\": dim %d%s is %lld, expected %lld as elsewhere", io->name,
-					axis, symbol, (ll)value, (ll)*word);
+			return rt_error(
+				c, HONE_ERROR_SHAPE,
+				"input \"%s\": dim %d%s is %lld, expected %lld as elsewhere",
+				io->name, axis, symbol, (ll)value, (ll)*word);
 		min = c->program->symbols[r->word].min;
 		max = c->program->symbols[r->word].max;
 		if (min < io->dims[axis].min)
@@ -69,10 +71,11 @@ static hone_status bind_dim(struct context *c, int32_t input, int32_t axis, int6
 	if (value >= min && value <= max)
 		return HONE_OK;
 	if (min == max)
-		return rt_error(c, HONE_ERROR_SHAPE, "input \"%s\": dim %d%s is %lld, expected %lld", io->name, axis,
+		return rt_error(c, HONE_ERROR_SHAPE,
+				"input \"%s\": dim %d%s is %lld, expected %lld", io->name, axis,
 				symbol, (ll)value, (ll)min);
-	return rt_error(c, HONE_ERROR_SHAPE, "input \"%s\": dim %d%s is %lld, expected %lld..%lld", io->name,
-			axis, symbol, (ll)value, (ll)min, (ll)max);
+	return rt_error(c, HONE_ERROR_SHAPE, "input \"%s\": dim %d%s is %lld, expected %lld..%lld",
+			io->name, axis, symbol, (ll)value, (ll)min, (ll)max);
 }
 
 static hone_status bind_input(struct context *c, int32_t input, const hone_tensor *t)
@@ -80,8 +83,8 @@ static hone_status bind_input(struct context *c, int32_t input, const hone_tenso
 	const hone_io *io = &c->head.model->inputs[input];
 
 	if (t->rank != io->rank)
-		return rt_error(c, HONE_ERROR_ARGUMENT, "input \"%s\": rank is %d, expected %d", io->name, t->rank,
-				io->rank);
+		return rt_error(c, HONE_ERROR_ARGUMENT, "input \"%s\": rank is %d, expected %d",
+				io->name, t->rank, io->rank);
 	for (int32_t k = 0; k < t->rank; k++) {
 		hone_status status = bind_dim(c, input, k, t->dims[k]);
 
@@ -91,7 +94,8 @@ static hone_status bind_input(struct context *c, int32_t input, const hone_tenso
 	}
 	c->input_bytes[input] = rt_tensor_bytes(io->dtype, t->rank, t->dims);
 	if (c->input_bytes[input] < 0)
-		return rt_error(c, HONE_ERROR_SHAPE, "input \"%s\": its dims are too large", io->name);
+		return rt_error(c, HONE_ERROR_SHAPE, "input \"%s\": its dims are too large",
+				io->name);
 	return HONE_OK;
 }
 
@@ -105,8 +109,8 @@ static hone_status failed_check(struct context *c, int32_t index)
 	k = &c->program->checks[index];
 	if (k->left_word < 0 || k->right_word < 0)
 		return rt_error(c, HONE_ERROR_SHAPE, "%s", k->text);
-	return rt_error(c, HONE_ERROR_SHAPE, "%s (%lld and %lld)", k->text, (ll)c->frame.words[k->left_word],
-			(ll)c->frame.words[k->right_word]);
+	return rt_error(c, HONE_ERROR_SHAPE, "%s (%lld and %lld)", k->text,
+			(ll)c->frame.words[k->left_word], (ll)c->frame.words[k->right_word]);
 }
 
 /* The largest bytes of each output for the bound dims. */
@@ -126,7 +130,8 @@ static hone_status size_outputs(struct context *c)
 		c->output_bytes[i] = o->bytes_word >= 0 ? c->frame.words[o->bytes_word]
 							: rt_tensor_bytes(t.dtype, t.rank, t.dims);
 		if (c->output_bytes[i] < 0)
-			return rt_error(c, HONE_ERROR_SHAPE, "output \"%s\": its dims would be too large",
+			return rt_error(c, HONE_ERROR_SHAPE,
+					"output \"%s\": its dims would be too large",
 					m->outputs[i].name);
 	}
 	return HONE_OK;
@@ -161,10 +166,13 @@ hone_status rt_bind(struct context *c, const hone_tensor *inputs)
 static hone_status check_form(struct context *c, const hone_io *io, const hone_tensor *t)
 {
 	if (t->reserved[0] || t->reserved[1])
-		return rt_error(c, HONE_ERROR_ARGUMENT, "input \"%s\": the reserved fields are not zero", io->name);
+		return rt_error(c, HONE_ERROR_ARGUMENT,
+				"input \"%s\": the reserved fields are not zero", io->name);
 	if (t->dtype != io->dtype)
-		return rt_error(c, HONE_ERROR_ARGUMENT, "input \"%s\": dtype is %s (%d), expected %s (%d)", io->name,
-				rt_dtype_name(t->dtype), t->dtype, rt_dtype_name(io->dtype), io->dtype);
+		return rt_error(c, HONE_ERROR_ARGUMENT,
+				"input \"%s\": dtype is %s (%d), expected %s (%d)", io->name,
+				rt_dtype_name(t->dtype), t->dtype, rt_dtype_name(io->dtype),
+				io->dtype);
 	return HONE_OK;
 }
 
@@ -185,14 +193,17 @@ hone_status rt_take_inputs(struct context *c, const hone_tensor *inputs)
 		if (inputs[i].size < c->input_bytes[i])
 			return rt_error(c, HONE_ERROR_ARGUMENT,
 					"input \"%s\": its buffer has %lld bytes, %lld are needed",
-					m->inputs[i].name, (ll)inputs[i].size, (ll)c->input_bytes[i]);
+					m->inputs[i].name, (ll)inputs[i].size,
+					(ll)c->input_bytes[i]);
 		if (!inputs[i].data && c->input_bytes[i])
-			return rt_error(c, HONE_ERROR_ARGUMENT, "input \"%s\": data is NULL", m->inputs[i].name);
+			return rt_error(c, HONE_ERROR_ARGUMENT, "input \"%s\": data is NULL",
+					m->inputs[i].name);
 	}
 	return HONE_OK;
 }
 
-void rt_fill_dims(const struct context *c, int32_t output, hone_tensor *t, const struct hone_dim_ref *dims)
+void rt_fill_dims(const struct context *c, int32_t output, hone_tensor *t,
+		  const struct hone_dim_ref *dims)
 {
 	const hone_io *io = &c->head.model->outputs[output];
 
@@ -212,18 +223,21 @@ static hone_status take_buffer(struct context *c, int32_t output, hone_tensor *t
 		return rt_error(c, HONE_ERROR_SHAPE, "output \"%s\": its size has no bound", name);
 	if (!t->data && bytes) {
 		if (!c->options.allocate)
-			return rt_error(c, HONE_ERROR_ARGUMENT,
-					"output \"%s\": data is NULL and options.allocate is not set", name);
+			return rt_error(
+				c, HONE_ERROR_ARGUMENT,
+				"output \"%s\": data is NULL and options.allocate is not set",
+				name);
 		t->data = c->options.allocate(c->options.allocate_self, output, bytes);
 		if (!t->data)
-			return rt_error(c, HONE_ERROR_MEMORY, "output \"%s\": options.allocate gave no %lld bytes",
-					name, (ll)bytes);
+			return rt_error(c, HONE_ERROR_MEMORY,
+					"output \"%s\": options.allocate gave no %lld bytes", name,
+					(ll)bytes);
 		t->size = bytes;
 	}
 	if (t->size < bytes)
 		return rt_error(c, HONE_ERROR_ARGUMENT,
-				"output \"%s\": its buffer has %lld bytes, %lld are needed", name, (ll)t->size,
-				(ll)bytes);
+				"output \"%s\": its buffer has %lld bytes, %lld are needed", name,
+				(ll)t->size, (ll)bytes);
 	return HONE_OK;
 }
 
@@ -238,7 +252,8 @@ hone_status rt_take_outputs(struct context *c, hone_tensor *outputs)
 		hone_status status;
 
 		if (outputs[i].reserved[0] || outputs[i].reserved[1])
-			return rt_error(c, HONE_ERROR_ARGUMENT, "output \"%s\": the reserved fields are not zero",
+			return rt_error(c, HONE_ERROR_ARGUMENT,
+					"output \"%s\": the reserved fields are not zero",
 					m->outputs[i].name);
 		rt_fill_dims(c, i, &outputs[i], o->dims_stage ? o->max_dims : o->dims);
 		if (!o->direct)

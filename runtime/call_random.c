@@ -130,8 +130,8 @@ int32_t hone_call_random(const struct hone_call *c)
 	double a = from_attr(c->attrs[2]), b = from_attr(c->attrs[3]);
 	int64_t kind = c->attrs[0], count = 1;
 
-	if (!rt_is_plain(out->dtype) || (rt_is_float(out->dtype) && element_size(out->dtype) < 2) || kind < 0 ||
-	    kind > BERNOULLI || (p && !rt_is_plain(p->dtype)))
+	if (!rt_is_plain(out->dtype) || (rt_is_float(out->dtype) && element_size(out->dtype) < 2) ||
+	    kind < 0 || kind > BERNOULLI || (p && !rt_is_plain(p->dtype)))
 		return HONE_FAIL_CALL;
 	for (int32_t i = 0; i < out->rank; i++)
 		count *= out->dims[i];
@@ -142,7 +142,8 @@ int32_t hone_call_random(const struct hone_call *c)
 		if (kind == UNIFORM)
 			x = uniform(out->dtype, u, a, b);
 		else if (kind == NORMAL) /* Box and Muller; 1 - u is never 0 */
-			x = a + b * sqrt_of(-2 * log_of(1 - u)) * cos_of_turn(to_unit(r.x[2], r.x[3]));
+			x = a +
+			    b * sqrt_of(-2 * log_of(1 - u)) * cos_of_turn(to_unit(r.x[2], r.x[3]));
 		else
 			x = u < (p ? rt_load_double(p->dtype, p->data, i) : a);
 		rt_store_double(out->dtype, out->data, i, x);
@@ -181,8 +182,8 @@ int32_t hone_call_multinomial(const struct hone_call *c)
 	double *sums = c->scratch;
 	int64_t classes, samples;
 
-	if (x->rank != 2 || out->rank != 2 || !rt_is_float(x->dtype) || out->dims[0] != x->dims[0] ||
-	    (out->dtype != HONE_I32 && out->dtype != HONE_I64))
+	if (x->rank != 2 || out->rank != 2 || !rt_is_float(x->dtype) ||
+	    out->dims[0] != x->dims[0] || (out->dtype != HONE_I32 && out->dtype != HONE_I64))
 		return HONE_FAIL_CALL;
 	classes = x->dims[1];
 	samples = out->dims[1];
@@ -207,7 +208,4 @@ int32_t hone_call_multinomial(const struct hone_call *c)
 	return 0;
 }
 
-int64_t hone_scratch_multinomial(const struct hone_call *c)
-{
-	return 8 * c->in[0].dims[1];
-}
+int64_t hone_scratch_multinomial(const struct hone_call *c) { return 8 * c->in[0].dims[1]; }

@@ -42,7 +42,8 @@ int32_t hone_call_nonzero(const struct hone_call *c)
 	struct hone_array *out = &c->out[0];
 	int64_t count = count_of(x), found = 0, at = 0, *to = out->data;
 
-	if (!rt_is_plain(x->dtype) || (out->rank != 1 && (out->rank != 2 || out->dims[0] != x->rank)))
+	if (!rt_is_plain(x->dtype) ||
+	    (out->rank != 1 && (out->rank != 2 || out->dims[0] != x->rank)))
 		return HONE_FAIL_CALL;
 	for (int64_t i = 0; i < count; i++)
 		found += !is_zero(x, i);
@@ -79,7 +80,8 @@ static struct box read_box(const float *b, bool center)
 	struct box r;
 
 	if (center) { /* x, y of the middle, width, height */
-		r = (struct box){b[1] - b[3] / 2, b[0] - b[2] / 2, b[1] + b[3] / 2, b[0] + b[2] / 2};
+		r = (struct box){b[1] - b[3] / 2, b[0] - b[2] / 2, b[1] + b[3] / 2,
+				 b[0] + b[2] / 2};
 		return r;
 	}
 	r.y1 = b[0] < b[2] ? b[0] : b[2];
@@ -89,10 +91,7 @@ static struct box read_box(const float *b, bool center)
 	return r;
 }
 
-static float area(struct box b)
-{
-	return (b.y2 - b.y1) * (b.x2 - b.x1);
-}
+static float area(struct box b) { return (b.y2 - b.y1) * (b.x2 - b.x1); }
 
 /* True if their intersection over union is above the threshold. */
 static bool overlaps(struct box a, struct box b, float threshold)
@@ -123,7 +122,8 @@ static const struct hone_array *operand(const struct hone_call *c, int32_t i)
 
 static bool read_limits(const struct hone_call *c, struct limits *l)
 {
-	const struct hone_array *count = operand(c, 2), *iou = operand(c, 3), *score = operand(c, 4);
+	const struct hone_array *count = operand(c, 2), *iou = operand(c, 3),
+				*score = operand(c, 4);
 
 	l->count = count ? rt_load_int(count->dtype, count->data, 0) : 0;
 	l->iou = iou ? (float)rt_load_double(iou->dtype, iou->data, 0) : 0;
@@ -140,9 +140,10 @@ static bool score_before(const void *self, int64_t a, int64_t b)
 	return scores[a] > scores[b];
 }
 
-/* Boxes of one class by decreasing score; NaN scores and those not above the threshold are left out. */
-static int64_t sort_candidates(const float *scores, int64_t boxes, const struct limits *l, int64_t *order,
-			       int64_t *spare)
+/* Boxes of one class by decreasing score; NaN scores and those not above the threshold are left
+ * out. */
+static int64_t sort_candidates(const float *scores, int64_t boxes, const struct limits *l,
+			       int64_t *order, int64_t *spare)
 {
 	int64_t count = 0;
 
@@ -179,15 +180,16 @@ int32_t hone_call_nms(const struct hone_call *c)
 	struct limits l;
 
 	c->bound[0] = 0;
-	if (boxes->rank != 3 || scores->rank != 3 || boxes->dtype != HONE_F32 || scores->dtype != HONE_F32 ||
-	    boxes->dims[2] != 4 || boxes->dims[0] != scores->dims[0] || boxes->dims[1] != scores->dims[2] ||
-	    !read_limits(c, &l))
+	if (boxes->rank != 3 || scores->rank != 3 || boxes->dtype != HONE_F32 ||
+	    scores->dtype != HONE_F32 || boxes->dims[2] != 4 || boxes->dims[0] != scores->dims[0] ||
+	    boxes->dims[1] != scores->dims[2] || !read_limits(c, &l))
 		return HONE_FAIL_CALL;
 	n = boxes->dims[1];
 	classes = scores->dims[1];
 	for (int64_t i = 0; i < boxes->dims[0] * classes && n; i++) {
 		const float *b = (const float *)boxes->data + i / classes * n * 4;
-		int64_t count = sort_candidates((const float *)scores->data + i * n, n, &l, order, order + n);
+		int64_t count = sort_candidates((const float *)scores->data + i * n, n, &l, order,
+						order + n);
 
 		count = suppress(b, &l, order, count);
 		if (found + count > out->dims[0])
@@ -202,7 +204,4 @@ int32_t hone_call_nms(const struct hone_call *c)
 	return 0;
 }
 
-int64_t hone_scratch_nms(const struct hone_call *c)
-{
-	return 16 * c->in[0].dims[1];
-}
+int64_t hone_scratch_nms(const struct hone_call *c) { return 16 * c->in[0].dims[1]; }

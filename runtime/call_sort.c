@@ -1,5 +1,5 @@
-/* call_sort.c: topk, sort, argsort, unique. Elements are compared as 64-bit keys (element.h), whatever
- * their type; what moves is positions. ONNX TopK-11, Unique-11. */
+/* call_sort.c: topk, sort, argsort, unique. Elements are compared as 64-bit keys (element.h),
+ * whatever their type; what moves is positions. ONNX TopK-11, Unique-11. */
 #include "runtime/calls.h"
 #include "runtime/element.h"
 #include "runtime/sort.h"
@@ -36,8 +36,8 @@ static bool key_before(const void *self, int64_t a, int64_t b)
 }
 
 /* keys[i] of one row; descending order is that of the inverted keys. */
-static void load_row(const struct hone_array *x, const struct around *s, int64_t o, int64_t n, bool invert,
-		     uint64_t *keys)
+static void load_row(const struct hone_array *x, const struct around *s, int64_t o, int64_t n,
+		     bool invert, uint64_t *keys)
 {
 	for (int64_t i = 0; i < s->extent; i++) {
 		uint64_t key = rt_load_key(x->dtype, x->data, (o * s->extent + i) * s->inner + n);
@@ -46,10 +46,11 @@ static void load_row(const struct hone_array *x, const struct around *s, int64_t
 	}
 }
 
-/* Writes the elements at `from` of row o, n of x, and their positions, as the first ones of row o, n
- * of the results, which have `count` elements a row. Either result may be NULL. */
+/* Writes the elements at `from` of row o, n of x, and their positions, as the first ones of row
+ * o, n of the results, which have `count` elements a row. Either result may be NULL. */
 static void store_row(const struct hone_array *x, const struct around *s, int64_t o, int64_t n,
-		      const int64_t *from, int64_t count, struct hone_array *values, struct hone_array *positions)
+		      const int64_t *from, int64_t count, struct hone_array *values,
+		      struct hone_array *positions)
 {
 	int64_t size = element_size(x->dtype);
 
@@ -58,14 +59,16 @@ static void store_row(const struct hone_array *x, const struct around *s, int64_
 
 		if (values)
 			memcpy((char *)values->data + to * size,
-			       (const char *)x->data + ((o * s->extent + from[i]) * s->inner + n) * size,
+			       (const char *)x->data +
+				       ((o * s->extent + from[i]) * s->inner + n) * size,
 			       (size_t)size);
 		if (positions)
 			((int64_t *)positions->data)[to] = from[i];
 	}
 }
 
-static int32_t sort_rows(const struct hone_call *c, struct hone_array *values, struct hone_array *positions)
+static int32_t sort_rows(const struct hone_call *c, struct hone_array *values,
+			 struct hone_array *positions)
 {
 	const struct hone_array *x = &c->in[0];
 	struct around s;
@@ -101,15 +104,9 @@ int64_t hone_scratch_sort(const struct hone_call *c)
 	return look_around(&c->in[0], c->attrs[0], &s) ? 24 * s.extent : 0;
 }
 
-int32_t hone_call_argsort(const struct hone_call *c)
-{
-	return sort_rows(c, NULL, &c->out[0]);
-}
+int32_t hone_call_argsort(const struct hone_call *c) { return sort_rows(c, NULL, &c->out[0]); }
 
-int64_t hone_scratch_argsort(const struct hone_call *c)
-{
-	return hone_scratch_sort(c);
-}
+int64_t hone_scratch_argsort(const struct hone_call *c) { return hone_scratch_sort(c); }
 
 /* ---- topk: a heap of k positions, the worst at its root ---- */
 
@@ -195,7 +192,8 @@ int32_t hone_call_topk(const struct hone_call *c)
 		for (int64_t n = 0; n < s.inner; n++) {
 			load_row(x, &s, o, n, c->attrs[1], keys);
 			select_first(keys, s.extent, k, (int64_t *)(keys + s.extent));
-			store_row(x, &s, o, n, (int64_t *)(keys + s.extent), k, results[0], results[1]);
+			store_row(x, &s, o, n, (int64_t *)(keys + s.extent), k, results[0],
+				  results[1]);
 		}
 	}
 	return 0;
@@ -254,7 +252,8 @@ static void load_items(const struct hone_array *x, const struct around *s, uint6
 	for (int64_t i = 0; i < s->extent; i++) {
 		for (int64_t o = 0; o < s->outer; o++) {
 			for (int64_t n = 0; n < s->inner; n++)
-				*keys++ = rt_load_key(x->dtype, x->data, (o * s->extent + i) * s->inner + n);
+				*keys++ = rt_load_key(x->dtype, x->data,
+						      (o * s->extent + i) * s->inner + n);
 		}
 	}
 }
@@ -308,7 +307,8 @@ static void store_groups(const struct hone_call *c, const struct around *s, stru
 			count[i] = g->count[k];
 		for (int64_t o = 0; y && bytes && o < s->outer; o++)
 			memcpy(y + (o * g->groups + i) * bytes,
-			       (const char *)x->data + (o * s->extent + g->first[k]) * bytes, (size_t)bytes);
+			       (const char *)x->data + (o * s->extent + g->first[k]) * bytes,
+			       (size_t)bytes);
 	}
 	for (int64_t i = 0; inverse && i < s->extent; i++)
 		inverse[i] = g->spare[g->group[i]];

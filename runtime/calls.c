@@ -6,8 +6,7 @@
 
 #define ROUTINE(name) {#name, hone_call_##name, hone_scratch_##name},
 const struct hone_call_row hone_calls[] = {
-	HONE_CALL_ROUTINES(ROUTINE)
-	{NULL, NULL, NULL},
+	HONE_CALL_ROUTINES(ROUTINE){NULL, NULL, NULL},
 };
 #undef ROUTINE
 

@@ -10,7 +10,8 @@
 enum { MAX_THREADS = 1024, MAX_OPTIONS = 4096 };
 
 _Static_assert(sizeof(hone_tensor) == 104 || sizeof(void *) != 8, "hone_tensor is part of the ABI");
-_Static_assert(sizeof(hone_options) == 56 || sizeof(void *) != 8, "hone_options is part of the ABI");
+_Static_assert(sizeof(hone_options) == 56 || sizeof(void *) != 8,
+	       "hone_options is part of the ABI");
 _Static_assert(sizeof(hone_model) == 200 || sizeof(void *) != 8, "hone_model is part of the ABI");
 _Static_assert(sizeof(hone_io) == 40 || sizeof(void *) != 8, "hone_io is part of the ABI");
 
@@ -25,8 +26,8 @@ hone_status rt_error(struct context *c, hone_status status, const char *format, 
 }
 
 /* The same before there is a context. */
-__attribute__((format(printf, 4, 5))) static hone_status refuse(char *text, size_t size, hone_status status,
-								 const char *format, ...)
+__attribute__((format(printf, 4, 5))) static hone_status
+refuse(char *text, size_t size, hone_status status, const char *format, ...)
 {
 	va_list args;
 
@@ -48,7 +49,8 @@ static void *take(unsigned char *base, int64_t *at, int64_t count, size_t size)
 }
 
 /* Sets the array pointers of *c for a header at `base`; returns the header's bytes. */
-static int64_t lay_out(struct context *c, unsigned char *base, const hone_model *m, uint32_t pool_threads)
+static int64_t lay_out(struct context *c, unsigned char *base, const hone_model *m,
+		       uint32_t pool_threads)
 {
 	const struct hone_program *p = m->program;
 	int64_t at = 0, slots = p->slot_count;
@@ -81,8 +83,8 @@ static hone_status read_options(const hone_options *from, hone_options *to, char
 	if (!from)
 		return HONE_OK;
 	if (from->size < 2 * sizeof(uint32_t) || from->size > MAX_OPTIONS)
-		return refuse(text, size, HONE_ERROR_ARGUMENT, "options.size is %u, expected %zu", from->size,
-			      sizeof(*to));
+		return refuse(text, size, HONE_ERROR_ARGUMENT, "options.size is %u, expected %zu",
+			      from->size, sizeof(*to));
 	for (uint32_t i = sizeof(*to); i < from->size; i++) {
 		if (bytes[i])
 			return refuse(text, size, HONE_ERROR_VERSION,
@@ -93,10 +95,12 @@ static hone_status read_options(const hone_options *from, hone_options *to, char
 	if (!to->threads)
 		to->threads = 1;
 	if (to->threads > MAX_THREADS)
-		return refuse(text, size, HONE_ERROR_ARGUMENT, "options.threads is %u, at most %d is allowed",
-			      to->threads, MAX_THREADS);
+		return refuse(text, size, HONE_ERROR_ARGUMENT,
+			      "options.threads is %u, at most %d is allowed", to->threads,
+			      MAX_THREADS);
 	if ((uintptr_t)to->memory % 64)
-		return refuse(text, size, HONE_ERROR_ARGUMENT, "options.memory is not aligned to 64 bytes");
+		return refuse(text, size, HONE_ERROR_ARGUMENT,
+			      "options.memory is not aligned to 64 bytes");
 	return HONE_OK;
 }
 
@@ -110,11 +114,14 @@ static hone_status check_cpu(uint64_t needed, char *text, size_t size)
 	if (!missing)
 		return HONE_OK;
 	rt_cpu_names(missing, list, sizeof(list));
-	return refuse(text, size, HONE_ERROR_CPU,
-		      "this library was compiled for %s, which this processor or operating system lacks", list);
+	return refuse(
+		text, size, HONE_ERROR_CPU,
+		"this library was compiled for %s, which this processor or operating system lacks",
+		list);
 }
 
-static void fill(struct context *c, const hone_model *m, const hone_options *options, int64_t header_bytes)
+static void fill(struct context *c, const hone_model *m, const hone_options *options,
+		 int64_t header_bytes)
 {
 	const struct hone_program *p = m->program;
 
@@ -132,7 +139,8 @@ static void fill(struct context *c, const hone_model *m, const hone_options *opt
 	}
 }
 
-/* create without the checks of version and processor; pool_threads says whether to start threads. */
+/* create without the checks of version and processor; pool_threads says whether to start
+ * threads. */
 static hone_status make(const hone_model *m, const hone_options *options, uint32_t pool_threads,
 			struct context **out, char *text, size_t size)
 {
@@ -141,26 +149,28 @@ static hone_status make(const hone_model *m, const hone_options *options, uint32
 
 	if (options->memory && options->memory_size < bytes)
 		return refuse(text, size, HONE_ERROR_MEMORY,
-			      "options.memory has %lld bytes, a context needs %lld and room for its values",
+			      "options.memory has %lld bytes, a context needs %lld and room for "
+			      "its values",
 			      (long long)options->memory_size, (long long)bytes);
 	c = options->memory ? options->memory : aligned_alloc(64, (size_t)bytes);
 	if (!c)
-		return refuse(text, size, HONE_ERROR_MEMORY, "no memory for a context of %lld bytes",
-			      (long long)bytes);
+		return refuse(text, size, HONE_ERROR_MEMORY,
+			      "no memory for a context of %lld bytes", (long long)bytes);
 	memset(c, 0, (size_t)bytes);
 	lay_out(c, (unsigned char *)c, m, pool_threads);
 	fill(c, m, options, bytes);
 	if (c->pool && !rt_pool_start(c->pool, pool_threads)) {
 		if (!options->memory)
 			free(c);
-		return refuse(text, size, HONE_ERROR_MEMORY, "the system gives no %u threads", pool_threads);
+		return refuse(text, size, HONE_ERROR_MEMORY, "the system gives no %u threads",
+			      pool_threads);
 	}
 	*out = c;
 	return HONE_OK;
 }
 
-hone_status hone_rt_context_create(const hone_model *m, const hone_options *options, hone_context **out,
-				   char *text, size_t text_size)
+hone_status hone_rt_context_create(const hone_model *m, const hone_options *options,
+				   hone_context **out, char *text, size_t text_size)
 {
 	const struct hone_program *p = m->program;
 	struct context *c = NULL;
@@ -169,8 +179,9 @@ hone_status hone_rt_context_create(const hone_model *m, const hone_options *opti
 
 	*out = NULL;
 	if (m->abi_version != HONE_ABI_VERSION || m->size != sizeof(*m))
-		return refuse(text, text_size, HONE_ERROR_VERSION, "the library has ABI version %u, expected %u",
-			      m->abi_version, HONE_ABI_VERSION);
+		return refuse(text, text_size, HONE_ERROR_VERSION,
+			      "the library has ABI version %u, expected %u", m->abi_version,
+			      HONE_ABI_VERSION);
 	status = read_options(options, &o, text, text_size);
 	if (status == HONE_OK)
 		status = check_cpu(p->cpu, text, text_size);
@@ -213,20 +224,19 @@ hone_status hone_rt_set_param(hone_context *h, const char *name, double value)
 		if (strcmp(p->name, name))
 			continue;
 		if (!(value >= p->min && value <= p->max))
-			return rt_error(c, HONE_ERROR_ARGUMENT, "parameter \"%s\" is %g, expected %g..%g", name,
-					value, p->min, p->max);
+			return rt_error(c, HONE_ERROR_ARGUMENT,
+					"parameter \"%s\" is %g, expected %g..%g", name, value,
+					p->min, p->max);
 		if (c->params[i] != value)
 			c->bound = false; /* dims may depend on it */
 		c->params[i] = value;
 		return HONE_OK;
 	}
-	return rt_error(c, HONE_ERROR_ARGUMENT, "the model has no parameter \"%s\"", name ? name : "(null)");
+	return rt_error(c, HONE_ERROR_ARGUMENT, "the model has no parameter \"%s\"",
+			name ? name : "(null)");
 }
 
-const char *hone_rt_error(const hone_context *h)
-{
-	return ((const struct context *)h)->text;
-}
+const char *hone_rt_error(const hone_context *h) { return ((const struct context *)h)->text; }
 
 void hone_rt_context_destroy(hone_context *h)
 {

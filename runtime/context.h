@@ -2,11 +2,11 @@
  *
  * Memory of a context, from low to high addresses. Each part starts at a multiple of 64.
  *
- *	struct context | words values params ... placement scratch | pool |   the header: one allocation
- *	arena: the HONE_SLOT_ARENA slots at the offsets of place.c        |   malloc: a second one, kept
- *	chunks of HONE_SLOT_DYNAMIC slots                                 |   malloc: one per slot, kept
+ *   struct context, words, values, params ... placement scratch, pool   the header: one allocation
+ *   arena: the HONE_SLOT_ARENA slots at the offsets of place.c          malloc: a second one, kept
+ *   chunks of HONE_SLOT_DYNAMIC slots                                   malloc: one per slot, kept
  *
- * With caller memory (options.memory) the three follow each other in it and nothing is malloc'ed. */
+ * With caller memory (options.memory) the three follow each other in it, nothing is malloc'ed. */
 #ifndef RUNTIME_CONTEXT_H
 #define RUNTIME_CONTEXT_H
 
@@ -51,10 +51,7 @@ struct context {
 /* Largest dim taken: products of a dim with an element size never overflow. */
 #define MAX_DIM ((int64_t)1 << 40)
 
-static inline int64_t round_up_64(int64_t bytes)
-{
-	return (bytes + 63) & ~(int64_t)63;
-}
+static inline int64_t round_up_64(int64_t bytes) { return (bytes + 63) & ~(int64_t)63; }
 
 static inline struct context *context_of(struct hone_frame *f)
 {
@@ -72,8 +69,8 @@ hone_status rt_error(struct context *c, hone_status status, const char *format, 
 
 /* ---- arguments.c ---- */
 
-/* Checks rank and dims of the inputs; when they differ from `seen` binds the input symbols and calls
- * setup for stage 0. Reads nothing else of the tensors. */
+/* Checks rank and dims of the inputs; when they differ from `seen` binds the input symbols and
+ * calls setup for stage 0. Reads nothing else of the tensors. */
 hone_status rt_bind(struct context *c, const hone_tensor *inputs);
 
 /* Checks pointers, dtypes, sizes and reserved fields too. */
@@ -84,7 +81,8 @@ hone_status rt_take_inputs(struct context *c, const hone_tensor *inputs);
 hone_status rt_take_outputs(struct context *c, hone_tensor *outputs);
 
 /* Fills dims of one output from the words. */
-void rt_fill_dims(const struct context *c, int32_t output, hone_tensor *t, const struct hone_dim_ref *dims);
+void rt_fill_dims(const struct context *c, int32_t output, hone_tensor *t,
+		  const struct hone_dim_ref *dims);
 
 /* ---- dynamic.c ---- */
 

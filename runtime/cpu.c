@@ -23,7 +23,8 @@ static struct leaf read_leaf(uint32_t number, uint32_t sub)
 {
 	struct leaf l = {0};
 
-	__get_cpuid_count(number, sub, &l.a, &l.b, &l.c, &l.d); /* leaves zeros above the last leaf */
+	__get_cpuid_count(number, sub, &l.a, &l.b, &l.c,
+			  &l.d); /* leaves zeros above the last leaf */
 	return l;
 }
 
@@ -36,17 +37,15 @@ static uint32_t enabled_states(void)
 	return low;
 }
 
-static bool has(uint32_t word, uint32_t bits)
-{
-	return (word & bits) == bits;
-}
+static bool has(uint32_t word, uint32_t bits) { return (word & bits) == bits; }
 
 static bool system_knows_amx(void)
 {
 #ifdef __linux__
 	uint64_t known = 0;
 
-	return !syscall(SYS_arch_prctl, ARCH_GET_XCOMP_SUPP, &known) && (known >> XFEATURE_XTILEDATA & 1);
+	return !syscall(SYS_arch_prctl, ARCH_GET_XCOMP_SUPP, &known) &&
+	       (known >> XFEATURE_XTILEDATA & 1);
 #else
 	return false;
 #endif
@@ -78,8 +77,8 @@ uint64_t hone_cpu_detect(void)
 		found |= has(seven.d, BIT(23)) ? HONE_CPU_FP16 : 0;
 	}
 	/* AMX BF16 TILE INT8; tile configuration and data state */
-	if (found & HONE_CPU_V4 && has(seven.d, BIT(22) | BIT(24) | BIT(25)) && has(states, BIT(17) | BIT(18)) &&
-	    system_knows_amx())
+	if (found & HONE_CPU_V4 && has(seven.d, BIT(22) | BIT(24) | BIT(25)) &&
+	    has(states, BIT(17) | BIT(18)) && system_knows_amx())
 		found |= HONE_CPU_AMX;
 	return found;
 }
@@ -95,15 +94,9 @@ bool rt_cpu_allow_amx(void)
 
 #else /* other processors have one level only */
 
-uint64_t hone_cpu_detect(void)
-{
-	return 0;
-}
+uint64_t hone_cpu_detect(void) { return 0; }
 
-bool rt_cpu_allow_amx(void)
-{
-	return false;
-}
+bool rt_cpu_allow_amx(void) { return false; }
 #endif
 
 static const char names[][24] = {

@@ -34,15 +34,9 @@ static const struct row rows[] = {
 
 enum { ROWS = sizeof(rows) / sizeof(*rows) };
 
-int32_t rt_dtype_bits(int32_t dtype)
-{
-	return dtype > 0 && dtype < ROWS ? rows[dtype].bits : 0;
-}
+int32_t rt_dtype_bits(int32_t dtype) { return dtype > 0 && dtype < ROWS ? rows[dtype].bits : 0; }
 
-const char *rt_dtype_name(int32_t dtype)
-{
-	return rt_dtype_bits(dtype) ? rows[dtype].name : "?";
-}
+const char *rt_dtype_name(int32_t dtype) { return rt_dtype_bits(dtype) ? rows[dtype].name : "?"; }
 
 int64_t rt_tensor_bytes(int32_t dtype, int32_t rank, const int64_t *dims)
 {

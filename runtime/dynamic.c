@@ -1,5 +1,5 @@
-/* dynamic.c: the chunks of HONE_SLOT_DYNAMIC slots, whose sizes are known only while the model runs.
- * A slot keeps its chunk from run to run; a chunk grows at least by half. */
+/* dynamic.c: the chunks of HONE_SLOT_DYNAMIC slots, whose sizes are known only while the model
+ * runs. A slot keeps its chunk from run to run; a chunk grows at least by half. */
 #include "runtime/context.h"
 
 #include <stdlib.h>
@@ -8,10 +8,7 @@
 static const int64_t too_large = (int64_t)1 << 46;
 
 /* A chunk with its slack. */
-static int64_t chunk_room(int64_t bytes)
-{
-	return round_up_64(bytes) + 64;
-}
+static int64_t chunk_room(int64_t bytes) { return round_up_64(bytes) + 64; }
 
 /* The slot's bound in bytes, or -1. */
 static int64_t slot_bound(const struct context *c, int32_t slot)
@@ -49,7 +46,8 @@ static bool is_taken(const struct context *c, int32_t slot, const unsigned char 
 	for (int32_t i = 0; i < c->program->slot_count; i++) {
 		const struct chunk *k = &c->chunks[i];
 
-		if (i == slot || !k->data || k->data >= at + room || k->data + chunk_room(k->size) <= at)
+		if (i == slot || !k->data || k->data >= at + room ||
+		    k->data + chunk_room(k->size) <= at)
 			continue;
 		*end = k->data + chunk_room(k->size);
 		return true;
@@ -61,7 +59,8 @@ static bool is_taken(const struct context *c, int32_t slot, const unsigned char 
 static unsigned char *find_gap(const struct context *c, int32_t slot, int64_t bytes)
 {
 	unsigned char *at = c->arena + c->arena_room;
-	const unsigned char *end = (const unsigned char *)c->options.memory + c->options.memory_size;
+	const unsigned char *end =
+		(const unsigned char *)c->options.memory + c->options.memory_size;
 
 	while (end - at >= chunk_room(bytes)) {
 		if (!is_taken(c, slot, at, chunk_room(bytes), &at))
@@ -78,7 +77,8 @@ static bool move_chunk(struct context *c, int32_t slot, int64_t bytes)
 
 	if (bytes > too_large)
 		return false;
-	data = c->options.memory ? find_gap(c, slot, bytes) : aligned_alloc(64, (size_t)chunk_room(bytes));
+	data = c->options.memory ? find_gap(c, slot, bytes)
+				 : aligned_alloc(64, (size_t)chunk_room(bytes));
 	if (!data)
 		return false;
 	if (k->data)
@@ -101,7 +101,8 @@ int32_t hone_rt_reserve(struct hone_frame *frame, int32_t slot, int64_t bytes)
 		return 0;
 	}
 	if (bytes >= 0 && bytes <= too_large) {
-		/* In the caller's memory a slot takes its bound at once, so that arena_bytes is enough. */
+		/* In the caller's memory a slot takes its bound at once, so that arena_bytes is
+		 * enough. */
 		more = k->size + k->size / 2;
 		if ((c->options.memory && bound >= bytes && move_chunk(c, slot, bound)) ||
 		    (more > bytes && move_chunk(c, slot, more)) || move_chunk(c, slot, bytes)) {

@@ -10,10 +10,7 @@
 /* True for the types that the functions below take: whole bytes, no strings. */
 bool rt_is_plain(int32_t dtype);
 
-static inline int64_t element_size(int32_t dtype)
-{
-	return rt_dtype_bits(dtype) / 8;
-}
+static inline int64_t element_size(int32_t dtype) { return rt_dtype_bits(dtype) / 8; }
 
 bool rt_is_float(int32_t dtype);
 

@@ -72,8 +72,8 @@ static void print_ios(FILE *f, const char *title, const hone_io *ios, int32_t co
 static void print_params(FILE *f, const hone_model *m)
 {
 	for (int32_t i = 0; i < m->param_count; i++)
-		fprintf(f, "%-8s%s = %g (%g..%g)\n", i ? "" : "params", m->params[i].name, m->params[i].initial,
-			m->params[i].min, m->params[i].max);
+		fprintf(f, "%-8s%s = %g (%g..%g)\n", i ? "" : "params", m->params[i].name,
+			m->params[i].initial, m->params[i].min, m->params[i].max);
 }
 
 static int print_info(const hone_model *m)
@@ -82,8 +82,8 @@ static int print_info(const hone_model *m)
 	print_ios(stdout, "inputs", m->inputs, m->input_count);
 	print_ios(stdout, "outputs", m->outputs, m->output_count);
 	print_params(stdout, m);
-	printf("weights %lld bytes\ncpu     %s\nmade by %s, passes %s\nhash    %s\n", (ll)m->weight_bytes, m->cpu,
-	       m->compiler, m->passes, m->hash);
+	printf("weights %lld bytes\ncpu     %s\nmade by %s, passes %s\nhash    %s\n",
+	       (ll)m->weight_bytes, m->cpu, m->compiler, m->passes, m->hash);
 	return EXIT_DONE;
 }
 
@@ -91,9 +91,11 @@ static int print_help(const hone_model *m, const char *program)
 {
 	printf("usage: %s --input FILE ... [--output FILE ...] [options]\n"
 	       "Runs the model \"%s\".\n\n"
-	       "  --input [NAME=]FILE       an input, in model order or by name: .npy, or raw bytes\n"
+	       "  --input [NAME=]FILE       an input, in model order or by name: .npy, or raw "
+	       "bytes\n"
 	       "  --input NAME:2x3=FILE     raw bytes with these dims\n"
-	       "  --output [NAME=]FILE      an output: .npy, or raw bytes; without any, outputs are printed\n"
+	       "  --output [NAME=]FILE      an output: .npy, or raw bytes; without any, outputs "
+	       "are printed\n"
 	       "  --param NAME=VALUE        sets a parameter\n"
 	       "  --threads N               uses N threads (default 1)\n"
 	       "  --repeat N                runs N times and prints the time\n"
@@ -133,7 +135,8 @@ static bool parse_dims(const char *s, const char *end, hone_tensor *t)
 }
 
 /* Splits NAME=FILE and NAME:2x3=FILE; names may hold : and =, so they are looked for one by one.
- * Returns the number of the name, -1 if there is none; *file is then the whole. With `t` takes dims. */
+ * Returns the number of the name, -1 if there is none; *file is then the whole. With `t` takes
+ * dims. */
 static int32_t split_name(const hone_io *ios, int32_t count, const char *spec, const char **file,
 			  hone_tensor *t, bool *has_dims)
 {
@@ -198,7 +201,9 @@ static int load_raw(struct exe *e, int32_t i, const char *path, const hone_tenso
 		if (io->dims[k].min == io->dims[k].max)
 			continue;
 		if (open >= 0)
-			return complain(EXIT_USAGE, "%s: more than one dim of input \"%s\" is open; give them: %s:2x3=%s",
+			return complain(EXIT_USAGE,
+					"%s: more than one dim of input \"%s\" is open; give them: "
+					"%s:2x3=%s",
 					path, io->name, io->name, path);
 		open = k;
 		t->dims[k] = 1;
@@ -209,8 +214,8 @@ static int load_raw(struct exe *e, int32_t i, const char *path, const hone_tenso
 		bytes = (int64_t)size;
 	}
 	if (bytes < 0 || (uint64_t)bytes != size)
-		return complain(EXIT_FILE, "%s: the file has %zu bytes, input \"%s\" needs %s%lld", path, size,
-				io->name, open >= 0 ? "a multiple of " : "", (ll)bytes);
+		return complain(EXIT_FILE, "%s: the file has %zu bytes, input \"%s\" needs %s%lld",
+				path, size, io->name, open >= 0 ? "a multiple of " : "", (ll)bytes);
 	t->data = e->files[i].owned;
 	t->size = bytes;
 	t->dtype = io->dtype;
@@ -230,9 +235,11 @@ static int add_input(struct exe *e, const char *spec)
 			i++;
 	}
 	if (i == m->input_count)
-		return complain(EXIT_USAGE, "--input %s: the model has %d inputs", spec, m->input_count);
+		return complain(EXIT_USAGE, "--input %s: the model has %d inputs", spec,
+				m->input_count);
 	if (e->given[i])
-		return complain(EXIT_USAGE, "--input %s: input \"%s\" is given twice", spec, m->inputs[i].name);
+		return complain(EXIT_USAGE, "--input %s: input \"%s\" is given twice", spec,
+				m->inputs[i].name);
 	e->given[i] = true;
 	return (ends_with(path, ".npy") ? load_npy : load_raw)(e, i, path, has_dims ? &dims : NULL);
 }
@@ -248,9 +255,11 @@ static int add_output(struct exe *e, const char *spec)
 			i++;
 	}
 	if (i == m->output_count)
-		return complain(EXIT_USAGE, "--output %s: the model has %d outputs", spec, m->output_count);
+		return complain(EXIT_USAGE, "--output %s: the model has %d outputs", spec,
+				m->output_count);
 	if (e->paths[i])
-		return complain(EXIT_USAGE, "--output %s: output \"%s\" is given twice", spec, m->outputs[i].name);
+		return complain(EXIT_USAGE, "--output %s: output \"%s\" is given twice", spec,
+				m->outputs[i].name);
 	e->paths[i] = path;
 	e->output_paths++;
 	return EXIT_DONE;
@@ -284,7 +293,8 @@ static int add_value(struct exe *e, const char *option, const char *value)
 /* --input and --output take one value or more. */
 static int read_arguments(struct exe *e, int argc, char **argv)
 {
-	static const char valued[][12] = {"--input", "--output", "--threads", "--repeat", "--param"};
+	static const char valued[][12] = {"--input", "--output", "--threads", "--repeat",
+					  "--param"};
 
 	for (int i = 1; i < argc; i++) {
 		const char *option = argv[i];
@@ -334,7 +344,8 @@ static int set_params(struct exe *e, hone_context *c)
 		double value;
 
 		if (!equal || (size_t)(equal - e->params[i]) >= sizeof(name))
-			return complain(EXIT_USAGE, "--param %s: expected NAME=VALUE", e->params[i]);
+			return complain(EXIT_USAGE, "--param %s: expected NAME=VALUE",
+					e->params[i]);
 		memcpy(name, e->params[i], (size_t)(equal - e->params[i]));
 		name[equal - e->params[i]] = 0;
 		value = strtod(equal + 1, &end);
@@ -372,8 +383,8 @@ static int run(struct exe *e, hone_context *c)
 			best = time;
 	}
 	if (e->repeat > 1)
-		fprintf(stderr, "first run %.1f us, then %ld runs: %.1f us mean, %.1f us least\n", first,
-			e->repeat - 1, sum / (double)(e->repeat - 1), best);
+		fprintf(stderr, "first run %.1f us, then %ld runs: %.1f us mean, %.1f us least\n",
+			first, e->repeat - 1, sum / (double)(e->repeat - 1), best);
 	return EXIT_DONE;
 }
 
@@ -411,8 +422,8 @@ static int write_outputs(struct exe *e)
 		if (!e->output_paths)
 			print_output(&m->outputs[i], t);
 		else if (e->paths[i] && ends_with(e->paths[i], ".npy"))
-			ok = npy_write_file(e->paths[i], t->dtype, t->rank, t->dims, t->data, e->text,
-					    sizeof(e->text));
+			ok = npy_write_file(e->paths[i], t->dtype, t->rank, t->dims, t->data,
+					    e->text, sizeof(e->text));
 		else if (e->paths[i])
 			ok = rt_file_write(e->paths[i], &all, 1, e->text, sizeof(e->text));
 		if (!ok)
@@ -425,7 +436,8 @@ static int write_outputs(struct exe *e)
 
 static int create_and_run(struct exe *e)
 {
-	hone_options o = {.size = sizeof(o), .threads = (uint32_t)e->threads, .allocate = allocate_output};
+	hone_options o = {
+		.size = sizeof(o), .threads = (uint32_t)e->threads, .allocate = allocate_output};
 	hone_context *c;
 	int status;
 

@@ -95,7 +95,8 @@ static bool write_all(int fd, const struct file_part *parts, int count)
 	return true;
 }
 
-bool rt_file_write(const char *path, const struct file_part *parts, int count, char *text, size_t text_size)
+bool rt_file_write(const char *path, const struct file_part *parts, int count, char *text,
+		   size_t text_size)
 {
 	size_t length = strlen(path) + 32;
 	char *name = malloc(length);

@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Reads a file (also a pipe) to the end; the caller frees *bytes. The memory has 64 bytes of slack. */
+/* Reads a file (also a pipe) to the end; the caller frees *bytes. The memory has 64 bytes of
+ * slack. */
 bool rt_file_read(const char *path, void **bytes, size_t *size, char *text, size_t text_size);
 
 struct file_part {
@@ -19,6 +20,7 @@ bool rt_file_write(const char *path, const struct file_part *parts, int count, c
 		   size_t text_size);
 
 /* Puts a printf-like message into text; returns false. */
-bool rt_say(char *text, size_t text_size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool rt_say(char *text, size_t text_size, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #endif

@@ -19,8 +19,8 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-	{"f2", HONE_F16}, {"f4", HONE_F32}, {"f8", HONE_F64}, {"i1", HONE_I8},   {"i2", HONE_I16},
-	{"i4", HONE_I32}, {"i8", HONE_I64}, {"u1", HONE_U8},  {"u2", HONE_U16},  {"u4", HONE_U32},
+	{"f2", HONE_F16}, {"f4", HONE_F32},  {"f8", HONE_F64},  {"i1", HONE_I8},  {"i2", HONE_I16},
+	{"i4", HONE_I32}, {"i8", HONE_I64},  {"u1", HONE_U8},   {"u2", HONE_U16}, {"u4", HONE_U32},
 	{"u8", HONE_U64}, {"b1", HONE_BOOL}, {"V2", HONE_BF16},
 };
 
@@ -38,7 +38,8 @@ struct header {
 
 static void skip_space(struct header *h)
 {
-	while (h->at < h->end && (*h->at == ' ' || *h->at == '\n' || *h->at == '\t' || *h->at == '\r'))
+	while (h->at < h->end &&
+	       (*h->at == ' ' || *h->at == '\n' || *h->at == '\t' || *h->at == '\r'))
 		h->at++;
 }
 
@@ -87,7 +88,8 @@ static bool parse_descr(struct header *h, struct npy *t)
 	if (!parse_string(h, &s, &n))
 		return false;
 	if (n == 3 && *s == '>' && s[2] != '1')
-		return rt_say(h->text, h->text_size, "big-endian elements (\"%.3s\") are not supported", s);
+		return rt_say(h->text, h->text_size,
+			      "big-endian elements (\"%.3s\") are not supported", s);
 	for (int i = 0; n == 3 && memchr("<>|=", *s, 4) && i < KINDS; i++) {
 		if (!memcmp(kinds[i].code, s + 1, 2)) {
 			t->dtype = kinds[i].dtype;
@@ -160,7 +162,8 @@ static bool parse_item(struct header *h, struct npy *t)
 	if (key == 2)
 		return parse_shape(h, t);
 	h->fortran = accept(h, "True");
-	return h->fortran || accept(h, "False") || bad(h, "fortran_order is neither True nor False");
+	return h->fortran || accept(h, "False") ||
+	       bad(h, "fortran_order is neither True nor False");
 }
 
 static bool parse_dict(struct header *h, struct npy *t)
@@ -192,7 +195,8 @@ static bool find_header(const unsigned char *b, size_t size, struct header *h)
 	if (size < 10 || memcmp(b, magic, sizeof(magic)))
 		return rt_say(h->text, h->text_size, "not a .npy file");
 	if (b[6] < 1 || b[6] > 3 || b[7])
-		return rt_say(h->text, h->text_size, ".npy version %d.%d is not supported", b[6], b[7]);
+		return rt_say(h->text, h->text_size, ".npy version %d.%d is not supported", b[6],
+			      b[7]);
 	start = b[6] == 1 ? 10 : 12;
 	if (size < start)
 		return rt_say(h->text, h->text_size, "the .npy header is cut off");
@@ -207,7 +211,8 @@ static bool find_header(const unsigned char *b, size_t size, struct header *h)
 }
 
 /* Copies elements from Fortran to C order: an odometer over C order, with Fortran's strides. */
-static void to_c_order(const struct npy *t, const unsigned char *from, unsigned char *to, int64_t element)
+static void to_c_order(const struct npy *t, const unsigned char *from, unsigned char *to,
+		       int64_t element)
 {
 	int64_t at[HONE_MAX_RANK] = {0}, strides[HONE_MAX_RANK], offset = 0, stride = element;
 
@@ -237,7 +242,8 @@ static bool take_data(struct npy *t, const unsigned char *from, bool fortran, st
 		return true;
 	t->owned = malloc((size_t)t->size + 64);
 	if (!t->owned)
-		return rt_say(h->text, h->text_size, "no memory for %lld bytes", (long long)t->size);
+		return rt_say(h->text, h->text_size, "no memory for %lld bytes",
+			      (long long)t->size);
 	if (fortran)
 		to_c_order(t, from, t->owned, element);
 	else
@@ -257,7 +263,8 @@ static bool read_tensor(struct npy *t, const unsigned char *bytes, size_t size, 
 	if (t->size < 0)
 		return rt_say(h->text, h->text_size, "the dims are too large");
 	if ((uint64_t)t->size != left)
-		return rt_say(h->text, h->text_size, "the file holds %zu bytes of data, its dims need %lld", left,
+		return rt_say(h->text, h->text_size,
+			      "the file holds %zu bytes of data, its dims need %lld", left,
 			      (long long)t->size);
 	return take_data(t, (const unsigned char *)h->end, h->fortran, h);
 }
@@ -304,9 +311,13 @@ static size_t make_header(char out[512], const char *descr, int32_t rank, const 
 {
 	size_t room = 512, n = 10, total;
 
-	n += (size_t)snprintf(out + n, room - n, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr);
+	n += (size_t)snprintf(out + n, room - n,
+			      "{'descr': '%s', 'fortran_order': False, 'shape': (", descr);
 	for (int32_t k = 0; k < rank; k++)
-		n += (size_t)snprintf(out + n, room - n, k + 1 < rank ? "%lld, " : rank == 1 ? "%lld," : "%lld",
+		n += (size_t)snprintf(out + n, room - n,
+				      k + 1 < rank ? "%lld, "
+				      : rank == 1  ? "%lld,"
+						   : "%lld",
 				      (long long)dims[k]);
 	n += (size_t)snprintf(out + n, room - n, "), }");
 	total = (n + 1 + 63) / 64 * 64;
@@ -320,8 +331,8 @@ static size_t make_header(char out[512], const char *descr, int32_t rank, const 
 	return total;
 }
 
-bool npy_write_file(const char *path, int32_t dtype, int32_t rank, const int64_t *dims, const void *data,
-		    char *text, size_t text_size)
+bool npy_write_file(const char *path, int32_t dtype, int32_t rank, const int64_t *dims,
+		    const void *data, char *text, size_t text_size)
 {
 	int64_t size = rt_tensor_bytes(dtype, rank, dims);
 	char header[512], descr[4];
@@ -331,10 +342,12 @@ bool npy_write_file(const char *path, int32_t dtype, int32_t rank, const int64_t
 	while (i < KINDS && kinds[i].dtype != dtype)
 		i++;
 	if (i == KINDS)
-		return rt_say(text, text_size, "%s: .npy has no type for %s", path, rt_dtype_name(dtype));
+		return rt_say(text, text_size, "%s: .npy has no type for %s", path,
+			      rt_dtype_name(dtype));
 	if (size < 0)
 		return rt_say(text, text_size, "%s: not a tensor", path);
-	snprintf(descr, sizeof(descr), "%c%s", rt_dtype_bits(dtype) == 8 ? '|' : '<', kinds[i].code);
+	snprintf(descr, sizeof(descr), "%c%s", rt_dtype_bits(dtype) == 8 ? '|' : '<',
+		 kinds[i].code);
 	parts[0].size = make_header(header, descr, rank, dims);
 	return rt_file_write(path, parts, 2, text, text_size);
 }

@@ -28,7 +28,7 @@ void npy_free(struct npy *t);
 
 /* Writes a contiguous tensor to a file, by a temporary name (file.h). bf16 is written as V2; f8,
  * 4- and 2-bit types and strings are refused. */
-bool npy_write_file(const char *path, int32_t dtype, int32_t rank, const int64_t *dims, const void *data,
-		    char *text, size_t text_size);
+bool npy_write_file(const char *path, int32_t dtype, int32_t rank, const int64_t *dims,
+		    const void *data, char *text, size_t text_size);
 
 #endif

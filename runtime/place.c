@@ -1,7 +1,7 @@
-/* place.c: run-time arena placement over the static liveness table.
- * Greedy first fit: every slot goes to the lowest gap that the slots placed before it, and living at
- * the same time, leave open. By decreasing size, as in "Efficient Memory Management for Deep Neural
- * Net Inference" (Pisarchyk, Lee 2020), or by first use, where slots that have died leave the list. */
+/* place.c: run-time arena placement over the static liveness table. Greedy first fit: every slot
+ * goes to the lowest gap that the slots placed before it, and living at the same time, leave
+ * open. By decreasing size, as in "Efficient Memory Management for Deep Neural Net Inference"
+ * (Pisarchyk, Lee 2020), or by first use, where slots that have died leave the list. */
 #include "runtime/place.h"
 #include "runtime/sort.h"
 
@@ -28,10 +28,7 @@ static int64_t room(const struct sizes *s, int64_t slot)
 	return (k->per_worker ? s->workers : 1) * bytes + 64;
 }
 
-static bool larger(const void *self, int64_t a, int64_t b)
-{
-	return room(self, a) > room(self, b);
-}
+static bool larger(const void *self, int64_t a, int64_t b) { return room(self, a) > room(self, b); }
 
 static bool earlier(const void *self, int64_t a, int64_t b)
 {
@@ -60,8 +57,8 @@ static int64_t drop_dead(const struct sizes *s, int64_t *live, int64_t count, in
 }
 
 /* The lowest offset at which `slot` fits; live[] is sorted by offset. */
-static int64_t lowest_gap(const struct sizes *s, const int64_t *live, int64_t count, const int64_t *offsets,
-			  int64_t slot)
+static int64_t lowest_gap(const struct sizes *s, const int64_t *live, int64_t count,
+			  const int64_t *offsets, int64_t slot)
 {
 	int64_t at = 0, size = room(s, slot);
 
@@ -80,8 +77,8 @@ static int64_t lowest_gap(const struct sizes *s, const int64_t *live, int64_t co
 }
 
 /* Places the slots of `order` one after the other; returns the arena's size. */
-static int64_t place_in_order(const struct sizes *s, const int64_t *order, int64_t count, bool by_first_use,
-			      int64_t *live, int64_t *offsets)
+static int64_t place_in_order(const struct sizes *s, const int64_t *order, int64_t count,
+			      bool by_first_use, int64_t *live, int64_t *offsets)
 {
 	int64_t live_count = 0, top = 0;
 
@@ -101,7 +98,8 @@ static int64_t place_in_order(const struct sizes *s, const int64_t *order, int64
 	return top;
 }
 
-int64_t rt_place(const struct hone_program *p, const int64_t *words, int64_t workers, struct placement *at)
+int64_t rt_place(const struct hone_program *p, const int64_t *words, int64_t workers,
+		 struct placement *at)
 {
 	const struct sizes s = {p->slots, words, workers};
 	int64_t count = 0, sum = 0, top, other;

@@ -2,9 +2,9 @@
  * sleeper takes about as long, and most forks of a model follow each other much closer.
  *
  * `claim` holds the number of chunks of the current job that nobody has taken. Taking one by
- * compare-and-swap is what makes the job's fields readable: they are written only while no chunk is
- * taken or unfinished, before the store that makes chunks available. A late worker finds 0 and never
- * looks at the job; so a join waits for chunks, not for sleepers. */
+ * compare-and-swap is what makes the job's fields readable: they are written only while no chunk
+ * is taken or unfinished, before the store that makes chunks available. A late worker finds 0
+ * and never looks at the job; so a join waits for chunks, not for sleepers. */
 #define _GNU_SOURCE
 #include "runtime/context.h"
 
@@ -120,8 +120,8 @@ static void work(struct pool *p, int32_t number)
 	while (left > 0) {
 		uint32_t chunks;
 
-		if (!atomic_compare_exchange_weak_explicit(&p->claim, &left, left - 1, memory_order_acq_rel,
-							   memory_order_acquire))
+		if (!atomic_compare_exchange_weak_explicit(
+			    &p->claim, &left, left - 1, memory_order_acq_rel, memory_order_acquire))
 			continue;
 		chunks = p->chunks;
 		p->fn(p->arg, (int64_t)chunks - left, number);
@@ -248,7 +248,8 @@ static void run_chunk(void *arg, int64_t chunk, int32_t worker)
 {
 	const struct fork *f = arg;
 
-	f->kernel(f->frame, f->buffers, f->words, first_task(f, chunk), first_task(f, chunk + 1), worker);
+	f->kernel(f->frame, f->buffers, f->words, first_task(f, chunk), first_task(f, chunk + 1),
+		  worker);
 }
 
 void hone_rt_fork(struct hone_frame *frame, hone_kernel_fn *kernel, void *const *buffers,

@@ -16,8 +16,8 @@ size_t rt_pool_bytes(uint32_t threads);
  * gives no more threads; then none is left running. */
 struct pool *rt_pool_start(void *memory, uint32_t threads);
 
-/* Runs fn(arg, 0..chunks-1, worker), 1 <= chunks < 2^31, and returns after the last. One caller at a
- * time. */
+/* Runs fn(arg, 0..chunks-1, worker), 1 <= chunks < 2^31, and returns after the last. One caller
+ * at a time. */
 void rt_pool_run(struct pool *p, int64_t chunks, pool_fn *fn, void *arg);
 
 /* Ends and joins the workers. */

@@ -35,7 +35,8 @@ static hone_status grow_arena(struct context *c)
 		int64_t needed = c->header_bytes + c->arena_size;
 
 		if (c->options.memory_size < needed)
-			return rt_error(c, HONE_ERROR_MEMORY, "options.memory has %lld bytes, %lld are needed",
+			return rt_error(c, HONE_ERROR_MEMORY,
+					"options.memory has %lld bytes, %lld are needed",
 					(ll)c->options.memory_size, (ll)needed);
 		c->arena = (unsigned char *)c->options.memory + c->header_bytes;
 		c->arena_room = c->arena_size;
@@ -48,7 +49,8 @@ static hone_status grow_arena(struct context *c)
 	c->arena_room = 0;
 	c->arena = aligned_alloc(64, (size_t)c->arena_size);
 	if (!c->arena)
-		return rt_error(c, HONE_ERROR_MEMORY, "no memory for the %lld bytes that these dims need",
+		return rt_error(c, HONE_ERROR_MEMORY,
+				"no memory for the %lld bytes that these dims need",
 				(ll)c->arena_size);
 	c->arena_room = c->arena_size;
 	return HONE_OK;
@@ -79,49 +81,58 @@ static hone_status explain(struct context *c, int32_t code)
 {
 	const struct hone_fail *f = &c->frame.fail;
 	const struct hone_program *p = c->program;
-	const char *node = f->node >= 0 && f->node < p->node_count ? p->nodes[f->node] : "the model";
+	const char *node =
+		f->node >= 0 && f->node < p->node_count ? p->nodes[f->node] : "the model";
 	const struct hone_check *k;
 
 	switch (code) {
 	case HONE_FAIL_INDEX:
 		if (f->bound <= 0)
-			return rt_error(c, HONE_ERROR_DATA, "%s: index %lld is out of range: the axis is empty",
-					node, (ll)f->found);
-		return rt_error(c, HONE_ERROR_DATA, "%s: index %lld is out of range [%lld, %lld]", node,
-				(ll)f->found, -(ll)f->bound, (ll)f->bound - 1);
+			return rt_error(c, HONE_ERROR_DATA,
+					"%s: index %lld is out of range: the axis is empty", node,
+					(ll)f->found);
+		return rt_error(c, HONE_ERROR_DATA, "%s: index %lld is out of range [%lld, %lld]",
+				node, (ll)f->found, -(ll)f->bound, (ll)f->bound - 1);
 	case HONE_FAIL_CHECK:
 		if (f->node < 0 || f->node >= p->check_count)
-			return rt_error(c, HONE_ERROR_DATA, "dims that were computed from data do not fit");
+			return rt_error(c, HONE_ERROR_DATA,
+					"dims that were computed from data do not fit");
 		k = &p->checks[f->node];
 		if (k->left_word < 0 || k->right_word < 0)
 			return rt_error(c, HONE_ERROR_DATA, "%s", k->text);
 		return rt_error(c, HONE_ERROR_DATA, "%s (%lld and %lld)", k->text,
-				(ll)c->frame.words[k->left_word], (ll)c->frame.words[k->right_word]);
+				(ll)c->frame.words[k->left_word],
+				(ll)c->frame.words[k->right_word]);
 	case HONE_FAIL_SYMBOL:
-		return rt_error(c, HONE_ERROR_DATA, "%s: a size computed from data is %lld, expected 0..%lld", node,
+		return rt_error(c, HONE_ERROR_DATA,
+				"%s: a size computed from data is %lld, expected 0..%lld", node,
 				(ll)f->found, (ll)f->bound);
 	case HONE_FAIL_MEMORY:
 		return rt_error(c, HONE_ERROR_MEMORY, "%s: %s %lld bytes more", node,
-				c->options.memory ? "options.memory has no room for" : "no memory for",
+				c->options.memory ? "options.memory has no room for"
+						  : "no memory for",
 				(ll)f->found);
 	case HONE_FAIL_OUTPUT:
 		node = f->node >= 0 && f->node < c->head.model->output_count
 			       ? c->head.model->outputs[f->node].name
 			       : "?";
 		if (f->found < 0)
-			return rt_error(c, HONE_ERROR_ARGUMENT,
-					"output \"%s\": data is NULL and options.allocate is not set", node);
+			return rt_error(
+				c, HONE_ERROR_ARGUMENT,
+				"output \"%s\": data is NULL and options.allocate is not set",
+				node);
 		return rt_error(c, HONE_ERROR_ARGUMENT,
-				"output \"%s\": its buffer has %lld bytes, %lld are needed", node, (ll)f->found,
-				(ll)f->bound);
+				"output \"%s\": its buffer has %lld bytes, %lld are needed", node,
+				(ll)f->found, (ll)f->bound);
 	case HONE_FAIL_CALL:
-		return rt_error(c, HONE_ERROR_DATA, "%s: the values of its inputs are not allowed", node);
-	default:
-		return rt_error(c, HONE_ERROR_DATA, "%s: failed with code %d", node, code);
+		return rt_error(c, HONE_ERROR_DATA, "%s: the values of its inputs are not allowed",
+				node);
+	default: return rt_error(c, HONE_ERROR_DATA, "%s: failed with code %d", node, code);
 	}
 }
 
-static void point_at_buffers(struct context *c, const hone_tensor *inputs, const hone_tensor *outputs)
+static void point_at_buffers(struct context *c, const hone_tensor *inputs,
+			     const hone_tensor *outputs)
 {
 	for (int32_t i = 0; i < c->io_slot_count; i++) {
 		const struct hone_slot *s = &c->program->slots[c->io_slots[i]];

@@ -42,8 +42,8 @@ void rt_sort(int64_t *items, int64_t count, int64_t *spare, sort_before *before,
 		for (int64_t i = 0; i < count; i += 2 * width) {
 			int64_t left = count - i;
 
-			merge(from + i, left < width ? left : width, left < 2 * width ? left : 2 * width,
-			      to + i, before, self);
+			merge(from + i, left < width ? left : width,
+			      left < 2 * width ? left : 2 * width, to + i, before, self);
 		}
 		from = to;
 		to = swap;

@@ -1,4 +1,5 @@
-/* sort.h: the one sort of the runtime: stable, re-entrant, without malloc (qsort has none of it). */
+/* sort.h: the one sort of the runtime: stable, re-entrant, without malloc (qsort has none of
+ * it). */
 #ifndef RUNTIME_SORT_H
 #define RUNTIME_SORT_H
 

@@ -6,8 +6,8 @@
 #include "runtime/hone.h"
 
 int64_t hone_rt_arena_bytes(const hone_model *, const hone_tensor *inputs, int threads);
-hone_status hone_rt_context_create(const hone_model *, const hone_options *, hone_context **out, char *text,
-				   size_t text_size);
+hone_status hone_rt_context_create(const hone_model *, const hone_options *, hone_context **out,
+				   char *text, size_t text_size);
 hone_status hone_rt_output_dims(hone_context *, const hone_tensor *inputs, hone_tensor *outputs);
 hone_status hone_rt_run(hone_context *, const hone_tensor *inputs, hone_tensor *outputs);
 hone_status hone_rt_set_param(hone_context *, const char *name, double value);

@@ -14,8 +14,9 @@
 #define COUNT(a) ((int32_t)(sizeof(a) / sizeof(*(a))))
 
 /* Calls a routine of the table with exactly the scratch that it asks for. */
-static int32_t invoke(const char *name, struct hone_array *in, int32_t in_count, struct hone_array *out,
-		      int32_t out_count, const int64_t *attrs, int64_t *bound)
+static int32_t invoke(const char *name, struct hone_array *in, int32_t in_count,
+		      struct hone_array *out, int32_t out_count, const int64_t *attrs,
+		      int64_t *bound)
 {
 	const struct hone_call_row *r = hone_call_find(name);
 	struct hone_call c = {in, out, attrs, NULL, bound, in_count, out_count};
@@ -35,7 +36,8 @@ static void check_ints(const int64_t *got, const int64_t *wanted, int32_t count)
 {
 	for (int32_t i = 0; i < count; i++) {
 		if (got[i] != wanted[i])
-			fail_msg("[%d] is %lld, expected %lld", i, (long long)got[i], (long long)wanted[i]);
+			fail_msg("[%d] is %lld, expected %lld", i, (long long)got[i],
+				 (long long)wanted[i]);
 	}
 }
 
@@ -52,10 +54,14 @@ static void topk_takes_nan_first_and_ties_by_position(void **state)
 	assert_true(isnan(y[0]) && y[1] == 3 && y[3] == 2);
 	assert_int_equal(invoke("topk", &in, 1, out, 2, (int64_t[]){-1, 0, 1, -1}, &bound), 0);
 	check_ints(at, (int64_t[]){6, 4, 5, 0}, 4);
-	assert_int_equal(invoke("topk", &in, 1, out, 2, (int64_t[]){0, 1, 1, 9}, &bound), HONE_FAIL_CALL);
-	assert_int_equal(invoke("topk", &in, 1, out, 2, (int64_t[]){0, 1, 1, 5}, &bound), HONE_FAIL_CALL);
-	assert_int_equal(invoke("topk", &in, 1, out, 2, (int64_t[]){3, 1, 1, 4}, &bound), HONE_FAIL_CALL);
-	assert_int_equal(invoke("topk", &in, 1, out, 2, (int64_t[]){-3, 1, 1, 4}, &bound), HONE_FAIL_CALL);
+	assert_int_equal(invoke("topk", &in, 1, out, 2, (int64_t[]){0, 1, 1, 9}, &bound),
+			 HONE_FAIL_CALL);
+	assert_int_equal(invoke("topk", &in, 1, out, 2, (int64_t[]){0, 1, 1, 5}, &bound),
+			 HONE_FAIL_CALL);
+	assert_int_equal(invoke("topk", &in, 1, out, 2, (int64_t[]){3, 1, 1, 4}, &bound),
+			 HONE_FAIL_CALL);
+	assert_int_equal(invoke("topk", &in, 1, out, 2, (int64_t[]){-3, 1, 1, 4}, &bound),
+			 HONE_FAIL_CALL);
 }
 
 static void topk_works_along_an_inner_axis(void **state)
@@ -87,16 +93,20 @@ static void topk_agrees_with_sort(void **state)
 	for (int i = 0; i < N; i++)
 		x[i] = (int16_t)(i * 7919 % 101 - 50);
 	for (int64_t descending = 0; descending < 2; descending++) {
-		assert_int_equal(invoke("sort", &in, 1, a, 2, (int64_t[]){0, descending}, &bound), 0);
+		assert_int_equal(invoke("sort", &in, 1, a, 2, (int64_t[]){0, descending}, &bound),
+				 0);
 		for (int64_t k = 0; k <= N; k += 37) {
 			b[0].dims[0] = b[1].dims[0] = k;
-			assert_int_equal(invoke("topk", &in, 1, b, 2, (int64_t[]){0, descending, 1, k}, &bound), 0);
+			assert_int_equal(invoke("topk", &in, 1, b, 2,
+						(int64_t[]){0, descending, 1, k}, &bound),
+					 0);
 			check_ints(top_at, at, (int32_t)k);
 			assert_memory_equal(top, sorted, (size_t)k * 2);
 		}
 	}
 	for (int i = 1; i < N; i++)
-		assert_true(sorted[i - 1] > sorted[i] || (sorted[i - 1] == sorted[i] && at[i - 1] < at[i]));
+		assert_true(sorted[i - 1] > sorted[i] ||
+			    (sorted[i - 1] == sorted[i] && at[i - 1] < at[i]));
 	assert_int_equal(invoke("argsort", &in, 1, &b[1], 1, (int64_t[]){0, 1}, &bound), 0);
 	check_ints(top_at, at, N);
 }
@@ -108,7 +118,9 @@ static void sort_orders_every_type(void **state)
 	uint8_t e[] = {0x38, 0xb8, 0x7f, 0x01};          /* f8e4m3fn 1, -1, NaN, 2^-9 */
 	uint8_t z[] = {0x40, 0xc0, 0x80, 0x01};          /* f8e5m2fnuz 1, -1, NaN, 2^-17 */
 	int64_t at[4], bound;
-	struct hone_array in[] = {{u, HONE_U64, 1, {4}}, {h, HONE_F16, 1, {4}}, {e, HONE_F8E4M3FN, 1, {4}},
+	struct hone_array in[] = {{u, HONE_U64, 1, {4}},
+				  {h, HONE_F16, 1, {4}},
+				  {e, HONE_F8E4M3FN, 1, {4}},
 				  {z, HONE_F8E5M2FNUZ, 1, {4}}};
 	struct hone_array out = {at, HONE_I64, 1, {4}};
 
@@ -116,13 +128,16 @@ static void sort_orders_every_type(void **state)
 	assert_int_equal(invoke("argsort", &in[0], 1, &out, 1, (int64_t[]){0, 0}, &bound), 0);
 	check_ints(at, (int64_t[]){1, 3, 2, 0}, 4);
 	for (int i = 1; i < 4; i++) {
-		assert_int_equal(invoke("argsort", &in[i], 1, &out, 1, (int64_t[]){0, 0}, &bound), 0);
+		assert_int_equal(invoke("argsort", &in[i], 1, &out, 1, (int64_t[]){0, 0}, &bound),
+				 0);
 		check_ints(at, (int64_t[]){1, 3, 0, 2}, 4);
 	}
 	assert_true(rt_load_double(HONE_F8E4M3FN, e, 3) == 0x1p-9);
-	assert_true(rt_load_double(HONE_F8E5M2FNUZ, z, 0) == 1 && rt_load_double(HONE_F8E5M2FNUZ, z, 3) == 0x1p-17);
+	assert_true(rt_load_double(HONE_F8E5M2FNUZ, z, 0) == 1 &&
+		    rt_load_double(HONE_F8E5M2FNUZ, z, 3) == 0x1p-17);
 	in[0].dtype = HONE_I4;
-	assert_int_equal(invoke("argsort", &in[0], 1, &out, 1, (int64_t[]){0, 0}, &bound), HONE_FAIL_CALL);
+	assert_int_equal(invoke("argsort", &in[0], 1, &out, 1, (int64_t[]){0, 0}, &bound),
+			 HONE_FAIL_CALL);
 }
 
 static void nonzero_packs_rows(void **state)
@@ -157,8 +172,11 @@ static void unique_flat_sorted_or_by_appearance(void **state)
 	float x[] = {2, 1, 1, 3, 4, 3}, y[6];
 	int64_t first[6], inverse[6], count[6], bound;
 	struct hone_array in = {x, HONE_F32, 1, {6}};
-	struct hone_array full[] = {{y, HONE_F32, 1, {6}}, {first, HONE_I64, 1, {6}}, {inverse, HONE_I64, 1, {6}},
-				    {count, HONE_I64, 1, {6}}}, out[4];
+	struct hone_array full[] = {{y, HONE_F32, 1, {6}},
+				    {first, HONE_I64, 1, {6}},
+				    {inverse, HONE_I64, 1, {6}},
+				    {count, HONE_I64, 1, {6}}},
+			  out[4];
 
 	(void)state;
 	memcpy(out, full, sizeof(out));
@@ -190,7 +208,9 @@ static void unique_along_an_axis_compares_slices(void **state)
 	int8_t x[] = {1, 1, 0, 1, 1, 1, 0, 1, 2, 2, 2, 2}, y[12]; /* columns 112 112 002 112 */
 	int64_t first[4], inverse[4], count[4], bound;
 	struct hone_array in = {x, HONE_I8, 2, {3, 4}};
-	struct hone_array out[] = {{y, HONE_I8, 2, {3, 4}}, {first, HONE_I64, 1, {4}}, {inverse, HONE_I64, 1, {4}},
+	struct hone_array out[] = {{y, HONE_I8, 2, {3, 4}},
+				   {first, HONE_I64, 1, {4}},
+				   {inverse, HONE_I64, 1, {4}},
 				   {count, HONE_I64, 1, {4}}};
 
 	(void)state;
@@ -202,16 +222,19 @@ static void unique_along_an_axis_compares_slices(void **state)
 	check_ints(first, (int64_t[]){2, 0}, 2);
 	check_ints(inverse, (int64_t[]){1, 1, 0, 1}, 4);
 	check_ints(count, (int64_t[]){1, 3}, 2);
-	assert_int_equal(invoke("unique", &in, 1, out, 4, (int64_t[]){2, 1}, &bound), HONE_FAIL_CALL);
+	assert_int_equal(invoke("unique", &in, 1, out, 4, (int64_t[]){2, 1}, &bound),
+			 HONE_FAIL_CALL);
 }
 
 /* ONNX NonMaxSuppression examples. */
-static int64_t run_nms(float *boxes, float *scores, int64_t *count, const float *iou, const float *score,
-		       int64_t center, int64_t *out, int64_t room)
+static int64_t run_nms(float *boxes, float *scores, int64_t *count, const float *iou,
+		       const float *score, int64_t center, int64_t *out, int64_t room)
 {
 	int64_t bound;
-	struct hone_array in[] = {{boxes, HONE_F32, 3, {1, 6, 4}}, {scores, HONE_F32, 3, {1, 1, 6}},
-				  {count, HONE_I64, count ? 1 : -1, {1}}, {(float *)iou, HONE_F32, iou ? 1 : -1, {1}},
+	struct hone_array in[] = {{boxes, HONE_F32, 3, {1, 6, 4}},
+				  {scores, HONE_F32, 3, {1, 1, 6}},
+				  {count, HONE_I64, count ? 1 : -1, {1}},
+				  {(float *)iou, HONE_F32, iou ? 1 : -1, {1}},
 				  {(float *)score, HONE_F32, score ? 0 : -1, {0}}};
 	struct hone_array to = {out, HONE_I64, 2, {room, 3}};
 
@@ -223,11 +246,12 @@ static int64_t run_nms(float *boxes, float *scores, int64_t *count, const float 
 
 static void nms_suppresses_by_iou(void **state)
 {
-	float corners[] = {0, 0, 1, 1, 0, 0.1f, 1, 1.1f, 0, -0.1f, 1, 0.9f, 0, 10, 1, 11,
-			   1, 11.1f, 0, 10.1f, 0, 100, 1, 101};
-	float centers[] = {0.5f, 0.5f, 1, 1, 0.5f, 0.6f, 1, 1, 0.5f, 0.4f, 1, 1, 0.5f, 10.5f, 1, 1,
-			   0.5f, 10.6f, 1, 1, 0.5f, 100.5f, 1, 1};
-	float scores[] = {0.9f, 0.75f, 0.6f, 0.95f, 0.5f, 0.3f}, half = 0.5f, low = 0.4f, none = 0, above = 1.5f;
+	float corners[] = {0, 0,  1, 1,  0, 0.1f,  1, 1.1f,  0, -0.1f, 1, 0.9f,
+			   0, 10, 1, 11, 1, 11.1f, 0, 10.1f, 0, 100,   1, 101};
+	float centers[] = {0.5f, 0.5f,  1, 1, 0.5f, 0.6f,  1, 1, 0.5f, 0.4f,   1, 1,
+			   0.5f, 10.5f, 1, 1, 0.5f, 10.6f, 1, 1, 0.5f, 100.5f, 1, 1};
+	float scores[] = {0.9f, 0.75f, 0.6f, 0.95f, 0.5f, 0.3f}, half = 0.5f, low = 0.4f, none = 0,
+	      above = 1.5f;
 	int64_t three = 3, two = 2, out[18];
 
 	(void)state;
@@ -259,14 +283,18 @@ static void random_has_the_wanted_moments(void **state)
 	struct hone_array out = {x, HONE_F64, 1, {N}};
 
 	(void)state;
-	assert_int_equal(invoke("random", NULL, 0, &out, 1, (int64_t[]){1, 42, bits_of(3), bits_of(2)}, NULL), 0);
+	assert_int_equal(invoke("random", NULL, 0, &out, 1,
+				(int64_t[]){1, 42, bits_of(3), bits_of(2)}, NULL),
+			 0);
 	for (int i = 0; i < N; i++) {
 		sum += x[i];
 		squares += (x[i] - 3) * (x[i] - 3);
 	}
 	assert_true(fabs(sum / N - 3) < 0.05 && fabs(squares / N - 4) < 0.15);
 	out = (struct hone_array){f, HONE_F32, 1, {N}};
-	assert_int_equal(invoke("random", NULL, 0, &out, 1, (int64_t[]){0, 42, bits_of(-1), bits_of(1)}, NULL), 0);
+	assert_int_equal(invoke("random", NULL, 0, &out, 1,
+				(int64_t[]){0, 42, bits_of(-1), bits_of(1)}, NULL),
+			 0);
 	sum = 0;
 	for (int i = 0; i < N; i++) {
 		assert_true(f[i] >= -1 && f[i] < 1);
@@ -274,9 +302,12 @@ static void random_has_the_wanted_moments(void **state)
 	}
 	assert_true(fabs(sum / N) < 0.02);
 	sum = f[7];
-	assert_int_equal(invoke("random", NULL, 0, &out, 1, (int64_t[]){0, 43, bits_of(-1), bits_of(1)}, NULL), 0);
+	assert_int_equal(invoke("random", NULL, 0, &out, 1,
+				(int64_t[]){0, 43, bits_of(-1), bits_of(1)}, NULL),
+			 0);
 	assert_true(sum != f[7]);
-	assert_int_equal(invoke("random", NULL, 0, &out, 1, (int64_t[]){2, 1, bits_of(0.25), 0}, NULL), 0);
+	assert_int_equal(
+		invoke("random", NULL, 0, &out, 1, (int64_t[]){2, 1, bits_of(0.25), 0}, NULL), 0);
 	sum = 0;
 	for (int i = 0; i < N; i++)
 		sum += f[i];
@@ -298,7 +329,8 @@ static void multinomial_follows_the_logits(void **state)
 		seen[s[i]]++;
 	assert_true(abs(seen[0] - N / 10) < 200 && abs(seen[1] - N * 6 / 10) < 300 && seen[2] == 0);
 	logits[0] = NAN;
-	assert_int_equal(invoke("multinomial", &in, 1, &out, 1, (int64_t[]){5}, NULL), HONE_FAIL_CALL);
+	assert_int_equal(invoke("multinomial", &in, 1, &out, 1, (int64_t[]){5}, NULL),
+			 HONE_FAIL_CALL);
 	free(s);
 }
 
@@ -309,7 +341,9 @@ static void random_is_philox4x32_10(void **state)
 	struct hone_array out = {&x, HONE_F64, 0, {0}};
 
 	(void)state;
-	assert_int_equal(invoke("random", NULL, 0, &out, 1, (int64_t[]){0, 0, bits_of(0), bits_of(1)}, NULL), 0);
+	assert_int_equal(
+		invoke("random", NULL, 0, &out, 1, (int64_t[]){0, 0, bits_of(0), bits_of(1)}, NULL),
+		0);
 	assert_true(x == (double)(0x6627e8d5e169c58dULL >> 11) * 0x1p-53);
 }
 

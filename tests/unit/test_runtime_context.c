@@ -82,8 +82,8 @@ static int32_t setup(struct hone_frame *f, int32_t stage)
 	return w[N] == w[LIMIT] && w[M] != 1 ? 1 : 0;
 }
 
-static void scale(struct hone_frame *f, void *const *b, const int64_t *w, int64_t begin, int64_t end,
-		  int64_t worker)
+static void scale(struct hone_frame *f, void *const *b, const int64_t *w, int64_t begin,
+		  int64_t end, int64_t worker)
 {
 	const float *x = b[0];
 	float *t = b[1];
@@ -98,8 +98,8 @@ static void scale(struct hone_frame *f, void *const *b, const int64_t *w, int64_
 		assert_int_equal(scratch[k], worker);
 }
 
-static void gather(struct hone_frame *f, void *const *b, const int64_t *w, int64_t begin, int64_t end,
-		   int64_t worker)
+static void gather(struct hone_frame *f, void *const *b, const int64_t *w, int64_t begin,
+		   int64_t end, int64_t worker)
 {
 	const float *t = b[0];
 	const int64_t *index = b[1];
@@ -155,7 +155,8 @@ static const struct hone_slot slots[] = {
 	[Z] = {HONE_SLOT_DYNAMIC, 0, -1, 2, 3, 0},
 	[PER_WORKER] = {HONE_SLOT_ARENA, 0, SCRATCH, 0, 0, 1},
 };
-static const struct hone_check checks[] = {{"node \"Add_3\": dims of %a (N) and %b (63) must differ", N, LIMIT}};
+static const struct hone_check checks[] = {
+	{"node \"Add_3\": dims of %a (N) and %b (63) must differ", N, LIMIT}};
 static const char *const nodes[] = {"node \"Mul_1\" (Mul)", "node \"Gather_5\" (Gather)",
 				    "node \"NonZero_7\" (NonZero)"};
 static const struct hone_dim_ref x_ref[] = {{0, N, 0}, {4, -1, 0}}, i_ref[] = {{0, M, 0}};
@@ -165,22 +166,48 @@ static const struct hone_dim_ref *const input_refs[] = {x_ref, i_ref};
 static const struct hone_output_ref output_refs[] = {{0, Y_BYTES, 1, 0, y_ref, y_ref},
 						     {1, -1, 0, 0, z_ref, z_max}};
 static const struct hone_program program = {
-	.word_count = WORDS, .symbol_count = 3, .slot_count = SLOTS, .step_count = 4, .check_count = 1,
-	.node_count = 3, .input_symbol_count = 2, .symbols = symbols, .slots = slots, .checks = checks,
-	.nodes = nodes, .input_dims = input_refs, .outputs = output_refs, .setup = setup, .run = run,
+	.word_count = WORDS,
+	.symbol_count = 3,
+	.slot_count = SLOTS,
+	.step_count = 4,
+	.check_count = 1,
+	.node_count = 3,
+	.input_symbol_count = 2,
+	.symbols = symbols,
+	.slots = slots,
+	.checks = checks,
+	.nodes = nodes,
+	.input_dims = input_refs,
+	.outputs = output_refs,
+	.setup = setup,
+	.run = run,
 };
 
 static const hone_dim x_dims[] = {{0, 64, "N"}, {4, 4, NULL}}, i_dims[] = {{1, 16, "M"}};
 static const hone_dim y_dims[] = {{1, 16, "M"}, {4, 4, NULL}}, z_dims[] = {{0, INT64_MAX, "K"}};
-static const hone_io inputs[] = {{"x", HONE_F32, 2, x_dims, -1, NULL}, {"i", HONE_I64, 1, i_dims, -1, NULL}};
-static const hone_io outputs[] = {{"y", HONE_F32, 2, y_dims, -1, NULL}, {"z", HONE_I64, 1, z_dims, -1, NULL}};
+static const hone_io inputs[] = {{"x", HONE_F32, 2, x_dims, -1, NULL},
+				 {"i", HONE_I64, 1, i_dims, -1, NULL}};
+static const hone_io outputs[] = {{"y", HONE_F32, 2, y_dims, -1, NULL},
+				  {"z", HONE_I64, 1, z_dims, -1, NULL}};
 static const hone_param params[] = {{"shift", 0, -10, 10}};
 static const hone_model model = {
-	.size = sizeof(model), .abi_version = HONE_ABI_VERSION, .name = "test", .input_count = 2,
-	.output_count = 2, .param_count = 1, .inputs = inputs, .outputs = outputs, .params = params,
-	.arena_bytes = hone_rt_arena_bytes, .context_create = hone_rt_context_create,
-	.output_dims = hone_rt_output_dims, .run = hone_rt_run, .set_param = hone_rt_set_param,
-	.error = hone_rt_error, .context_destroy = hone_rt_context_destroy, .program = &program,
+	.size = sizeof(model),
+	.abi_version = HONE_ABI_VERSION,
+	.name = "test",
+	.input_count = 2,
+	.output_count = 2,
+	.param_count = 1,
+	.inputs = inputs,
+	.outputs = outputs,
+	.params = params,
+	.arena_bytes = hone_rt_arena_bytes,
+	.context_create = hone_rt_context_create,
+	.output_dims = hone_rt_output_dims,
+	.run = hone_rt_run,
+	.set_param = hone_rt_set_param,
+	.error = hone_rt_error,
+	.context_destroy = hone_rt_context_destroy,
+	.program = &program,
 };
 
 /* ---- one call's tensors ---- */
@@ -198,8 +225,10 @@ static void fill_call(struct call *c, int64_t n, int64_t m)
 		c->x[k] = (float)(k % 7 - 3);
 	for (int64_t k = 0; k < m; k++)
 		c->i[k] = n ? k * 5 % n : 0;
-	c->in[0] = (hone_tensor){.data = c->x, .size = n * 16, .dims = {n, 4}, .rank = 2, .dtype = HONE_F32};
-	c->in[1] = (hone_tensor){.data = c->i, .size = m * 8, .dims = {m}, .rank = 1, .dtype = HONE_I64};
+	c->in[0] = (hone_tensor){
+		.data = c->x, .size = n * 16, .dims = {n, 4}, .rank = 2, .dtype = HONE_F32};
+	c->in[1] = (hone_tensor){
+		.data = c->i, .size = m * 8, .dims = {m}, .rank = 1, .dtype = HONE_I64};
 	c->out[0] = (hone_tensor){.data = c->y, .size = sizeof(c->y)};
 	c->out[1] = (hone_tensor){.data = c->z, .size = sizeof(c->z)};
 }
@@ -289,7 +318,8 @@ static void bad_inputs_are_named(void **state)
 	assert_int_equal(hone_run(c, NULL, a.out), HONE_ERROR_ARGUMENT);
 	assert_string_equal(hone_error(c), "inputs is NULL");
 	fill_call(&a, 63, 2);
-	expect(c, &a, HONE_ERROR_SHAPE, "node \"Add_3\": dims of %a (N) and %b (63) must differ (63 and 63)");
+	expect(c, &a, HONE_ERROR_SHAPE,
+	       "node \"Add_3\": dims of %a (N) and %b (63) must differ (63 and 63)");
 	hone_context_destroy(c);
 }
 
@@ -303,9 +333,11 @@ static void bad_outputs_are_named(void **state)
 	a.out[0].size = 31;
 	expect(c, &a, HONE_ERROR_ARGUMENT, "output \"y\": its buffer has 31 bytes, 32 are needed");
 	a.out[0].data = NULL;
-	expect(c, &a, HONE_ERROR_ARGUMENT, "output \"y\": data is NULL and options.allocate is not set");
+	expect(c, &a, HONE_ERROR_ARGUMENT,
+	       "output \"y\": data is NULL and options.allocate is not set");
 	a.out[1].data = NULL;
-	expect(c, &a, HONE_ERROR_ARGUMENT, "output \"z\": data is NULL and options.allocate is not set");
+	expect(c, &a, HONE_ERROR_ARGUMENT,
+	       "output \"z\": data is NULL and options.allocate is not set");
 	a.out[1].size = 8;
 	expect(c, &a, HONE_ERROR_ARGUMENT, "output \"z\": its buffer has 8 bytes, 32 are needed");
 	assert_int_equal(hone_run(c, a.in, NULL), HONE_ERROR_ARGUMENT);
@@ -320,7 +352,8 @@ static void index_out_of_range_names_the_node(void **state)
 	(void)state;
 	fill_call(&a, 10, 4);
 	a.i[2] = 12;
-	expect(c, &a, HONE_ERROR_DATA, "node \"Gather_5\" (Gather): index 12 is out of range [-10, 9]");
+	expect(c, &a, HONE_ERROR_DATA,
+	       "node \"Gather_5\" (Gather): index 12 is out of range [-10, 9]");
 	fill_call(&a, 0, 1);
 	expect(c, &a, HONE_ERROR_DATA,
 	       "node \"Gather_5\" (Gather): index 0 is out of range: the axis is empty");
@@ -405,7 +438,8 @@ static void params_are_checked_and_used(void **state)
 	hone_context_destroy(c);
 }
 
-static void expect_refusal(const hone_model *m, const hone_options *o, hone_status status, const char *part)
+static void expect_refusal(const hone_model *m, const hone_options *o, hone_status status,
+			   const char *part)
 {
 	char text[256] = "";
 	hone_context *c;
@@ -420,7 +454,10 @@ static void expect_refusal(const hone_model *m, const hone_options *o, hone_stat
 static void create_refuses_what_it_cannot_do(void **state)
 {
 	_Alignas(64) static unsigned char memory[256];
-	struct { hone_options o; uint64_t more; } newer = {{.size = sizeof(newer)}, 0};
+	struct {
+		hone_options o;
+		uint64_t more;
+	} newer = {{.size = sizeof(newer)}, 0};
 	hone_options o = {.size = 4};
 	struct hone_program p = program;
 	hone_model m = model;
@@ -469,7 +506,8 @@ static void detected_levels_are_cumulative(void **state)
 static unsigned char *guarded(size_t size)
 {
 	size_t page = 4096, room = (size + page - 1) / page * page;
-	unsigned char *p = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char *p =
+		mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	assert_true(p != MAP_FAILED);
 	assert_int_equal(mprotect(p + room, page, PROT_NONE), 0);
@@ -519,14 +557,15 @@ static void small_caller_memory_says_what_is_needed(void **state)
 		a.x[k] = -1; /* z is empty and needs no chunk */
 	assert_int_equal(hone_run(c, a.in, a.out), HONE_OK);
 	fill_call(&a, 62, 2);
-	snprintf(text, sizeof(text), "options.memory has %lld bytes, %lld are needed", (long long)o.memory_size,
-		 (long long)hone_arena_bytes(&model, a.in, 1));
+	snprintf(text, sizeof(text), "options.memory has %lld bytes, %lld are needed",
+		 (long long)o.memory_size, (long long)hone_arena_bytes(&model, a.in, 1));
 	assert_int_equal(hone_run(c, a.in, a.out), HONE_ERROR_MEMORY);
 	assert_string_equal(hone_error(c), text);
 	fill_call(&a, 8, 2);
 	assert_int_equal(hone_run(c, a.in, a.out), HONE_ERROR_MEMORY);
-	assert_string_equal(hone_error(c),
-			    "node \"NonZero_7\" (NonZero): options.memory has no room for 8 bytes more");
+	assert_string_equal(
+		hone_error(c),
+		"node \"NonZero_7\" (NonZero): options.memory has no room for 8 bytes more");
 	hone_context_destroy(c);
 }
 
@@ -629,7 +668,8 @@ static void caller_memory_holds_the_pool(void **state)
 	hone_context_destroy(c);
 }
 
-static void backwards(void *self, int64_t n, void (*fn)(void *arg, int64_t task, int32_t worker), void *arg)
+static void backwards(void *self, int64_t n, void (*fn)(void *arg, int64_t task, int32_t worker),
+		      void *arg)
 {
 	++*(int *)self;
 	while (n-- > 0)
@@ -639,7 +679,10 @@ static void backwards(void *self, int64_t n, void (*fn)(void *arg, int64_t task,
 static void callers_threads_are_used(void **state)
 {
 	int calls = 0;
-	hone_options o = {.size = sizeof(o), .threads = 3, .parallel_for = backwards, .parallel_self = &calls};
+	hone_options o = {.size = sizeof(o),
+			  .threads = 3,
+			  .parallel_for = backwards,
+			  .parallel_self = &calls};
 	hone_context *c = make(&o);
 	struct call a;
 
@@ -706,18 +749,17 @@ static void every_chunk_runs_once(void **state)
 	free(memory);
 }
 
-static uint32_t next_random(uint32_t *s)
-{
-	return *s = *s * 1664525 + 1013904223;
-}
+static uint32_t next_random(uint32_t *s) { return *s = *s * 1664525 + 1013904223; }
 
 /* Returns the arena's size after checking that no two slots share a byte at a step. */
 static int64_t place_randomly(int32_t count, uint32_t seed, int64_t *largest_live)
 {
 	struct hone_slot *s = calloc((size_t)count, sizeof(*s));
-	int64_t *words = calloc((size_t)count, sizeof(*words)), *arrays = calloc((size_t)count * 5, 8), total;
+	int64_t *words = calloc((size_t)count, sizeof(*words)),
+		*arrays = calloc((size_t)count * 5, 8), total;
 	struct hone_program p = {.slot_count = count, .slots = s};
-	struct placement at = {arrays, arrays + count, arrays + 2 * count, arrays + 3 * count, arrays + 4 * count};
+	struct placement at = {arrays, arrays + count, arrays + 2 * count, arrays + 3 * count,
+			       arrays + 4 * count};
 
 	for (int32_t i = 0; i < count; i++) {
 		s[i].bytes_word = i;
@@ -744,7 +786,8 @@ static int64_t place_randomly(int32_t count, uint32_t seed, int64_t *largest_liv
 		assert_int_equal(at.offsets[i] % 64, 0);
 		assert_true(at.offsets[i] >= 0 && at.offsets[i] + words[i] + 64 <= total);
 		for (int32_t k = 0; k < i; k++) {
-			if (s[k].kind != HONE_SLOT_ARENA || s[k].last < s[i].first || s[i].last < s[k].first)
+			if (s[k].kind != HONE_SLOT_ARENA || s[k].last < s[i].first ||
+			    s[i].last < s[k].first)
 				continue;
 			assert_true(at.offsets[i] + words[i] + 64 <= at.offsets[k] ||
 				    at.offsets[k] + words[k] + 64 <= at.offsets[i]);

@@ -15,7 +15,8 @@
 #include <cmocka.h>
 
 /* A file of the given version in memory, at an address that is a multiple of 64. */
-static unsigned char *make_file(int version, const char *dict, const void *data, size_t size, size_t *total)
+static unsigned char *make_file(int version, const char *dict, const void *data, size_t size,
+				size_t *total)
 {
 	size_t start = version == 1 ? 10 : 12, n = strlen(dict);
 	unsigned char *b = aligned_alloc(64, (start + n + size + 63) / 64 * 64 + 64);
@@ -30,8 +31,8 @@ static unsigned char *make_file(int version, const char *dict, const void *data,
 	return b;
 }
 
-static void read_ok(int version, const char *dict, const void *data, size_t size, int32_t dtype, int32_t rank,
-		    const int64_t *dims, const void *wanted)
+static void read_ok(int version, const char *dict, const void *data, size_t size, int32_t dtype,
+		    int32_t rank, const int64_t *dims, const void *wanted)
 {
 	char text[200] = "";
 	size_t total;
@@ -71,15 +72,22 @@ static void versions_types_and_orders_are_read(void **state)
 
 	(void)state;
 	for (int version = 1; version <= 3; version++)
-		read_ok(version, "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }   \n", c, 24, HONE_I32, 2,
-			dims, c);
-	read_ok(1, "{\"shape\": (2,3,),\"fortran_order\":True,\"descr\":\"<i4\"}", fortran, 24, HONE_I32, 2, dims, c);
-	read_ok(1, "{'descr': '<u4', 'fortran_order': True, 'shape': (1, 2, 3)}", fortran, 24, HONE_U32, 3, three, c);
-	read_ok(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (6L,)}", c, 24, HONE_F32, 1, six, c);
-	read_ok(1, "{'descr': '<f8', 'fortran_order': False, 'shape': ()}", c, 8, HONE_F64, 0, NULL, c);
-	read_ok(1, "{'descr': '|b1', 'fortran_order': False, 'shape': (0, 4)}", c, 0, HONE_BOOL, 2, empty, c);
-	read_ok(1, "{'descr': '<V2', 'fortran_order': False, 'shape': (6,)}", c, 12, HONE_BF16, 1, six, c);
-	read_ok(1, "{'descr': '=f2', 'fortran_order': False, 'shape': (6,)}", c, 12, HONE_F16, 1, six, c);
+		read_ok(version, "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }   \n",
+			c, 24, HONE_I32, 2, dims, c);
+	read_ok(1, "{\"shape\": (2,3,),\"fortran_order\":True,\"descr\":\"<i4\"}", fortran, 24,
+		HONE_I32, 2, dims, c);
+	read_ok(1, "{'descr': '<u4', 'fortran_order': True, 'shape': (1, 2, 3)}", fortran, 24,
+		HONE_U32, 3, three, c);
+	read_ok(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (6L,)}", c, 24, HONE_F32, 1,
+		six, c);
+	read_ok(1, "{'descr': '<f8', 'fortran_order': False, 'shape': ()}", c, 8, HONE_F64, 0, NULL,
+		c);
+	read_ok(1, "{'descr': '|b1', 'fortran_order': False, 'shape': (0, 4)}", c, 0, HONE_BOOL, 2,
+		empty, c);
+	read_ok(1, "{'descr': '<V2', 'fortran_order': False, 'shape': (6,)}", c, 12, HONE_BF16, 1,
+		six, c);
+	read_ok(1, "{'descr': '=f2', 'fortran_order': False, 'shape': (6,)}", c, 12, HONE_F16, 1,
+		six, c);
 }
 
 static void damage_is_named(void **state)
@@ -96,18 +104,27 @@ static void damage_is_named(void **state)
 	read_fails("{'descr' '<f4'}", 0, "expected a colon");
 	read_fails("{'descr': '>f4', 'fortran_order': False, 'shape': (1,)}", 4, "big-endian");
 	read_fails("{'descr': '<c8', 'fortran_order': False, 'shape': (1,)}", 8, "type \"<c8\"");
-	read_fails("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", 4, "structured");
-	read_fails("{'descr': '<f4', 'fortran_order': 1, 'shape': (1,)}", 4, "neither True nor False");
-	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': 1}", 4, "shape is not a tuple");
-	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (1)}", 4, "shape is not a tuple");
+	read_fails("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", 4,
+		   "structured");
+	read_fails("{'descr': '<f4', 'fortran_order': 1, 'shape': (1,)}", 4,
+		   "neither True nor False");
+	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': 1}", 4,
+		   "shape is not a tuple");
+	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (1)}", 4,
+		   "shape is not a tuple");
 	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", 4, "expected a dim");
-	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (1 1)}", 4, "expected a comma");
-	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1)}", 4, "more than 8 dims");
-	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", 4, "too large");
-	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 2)}", 4, "too large");
+	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (1 1)}", 4,
+		   "expected a comma");
+	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1)}", 4,
+		   "more than 8 dims");
+	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", 4,
+		   "too large");
+	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 2)}", 4,
+		   "too large");
 	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", 4,
 		   "the file holds 4 bytes of data, its dims need 8");
-	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (1,)} x", 4, "text after the dict");
+	read_fails("{'descr': '<f4', 'fortran_order': False, 'shape': (1,)} x", 4,
+		   "text after the dict");
 	assert_false(npy_read(&t, "\x93NUMPY\x01\x00\xff\xff", 10, text, sizeof(text)));
 	assert_string_equal(text, "the .npy header is cut off");
 	assert_false(npy_read(&t, "\x93NUMPY\x04\x00\x00\x00", 10, text, sizeof(text)));
@@ -145,8 +162,9 @@ static int leave(void **state)
 
 static void written_files_are_numpys(void **state)
 {
-	static const char wanted[] = "\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"
-				     "                                                          \n";
+	static const char wanted[] =
+		"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"
+		"                                                          \n";
 	const float x[] = {0, 1, 2, 3, 4, 5};
 	const int64_t dims[] = {2, 3, 1, 1, 1, 1, 1, 1};
 	char text[200] = "";
