@@ -10,6 +10,7 @@ struct lowering {
 	struct kernel *kernel;
 	struct kernel_builder at;
 	struct diag *diag;
+	struct join *join; /* the group that is being joined (join.c), or NULL */
 };
 
 /* A kernel for a node with OP_LOWERS: an op, or a group, whose ops' kernels are joined by substitution
@@ -33,5 +34,8 @@ const struct expr *lower_load_broadcast(struct lowering *l, struct value *v, int
 /* A new reduction axis. */
 int lower_axis(struct lowering *l, const char *name, dim extent);
 void lower_store(struct lowering *l, struct value *v, const struct expr *const *index, const struct expr *value);
+/* The same, combined with what is there: REDUCE_SUM, PROD, MIN or MAX; -1 overwrites. */
+void lower_combine(struct lowering *l, struct value *v, const struct expr *const *index, const struct expr *value,
+		   int combine);
 
 #endif
