@@ -1,0 +1,254 @@
+/* compile.c: from a graph to a file: objects in a folder beside the output, linked, renamed into place. */
+#define _GNU_SOURCE /* mkdtemp */
+#include "backend/compile.h"
+#include "backend/modules.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static double now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* A C identifier from a file name: "my-model.v2.so" gives my_model_v2. */
+static const char *identifier(struct arena *a, const char *path)
+{
+	const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path, *dot = strrchr(base, '.');
+	size_t n = dot && dot > base ? (size_t)(dot - base) : strlen(base);
+	char *out = arena_alloc(a, n + 2);
+
+	if (!n || isdigit((unsigned char)base[0]))
+		*out = '_';
+	for (size_t i = 0, shift = *out == '_'; i < n; i++)
+		out[i + shift] = isalnum((unsigned char)base[i]) ? base[i] : '_';
+	return out;
+}
+
+static bool file_error(struct diag *d, const char *path, const char *what)
+{
+	return diag_add(d, DIAG_FILE, (struct loc){.file = path}, "%s: %s", what, strerror(errno));
+}
+
+struct build {
+	const struct compile_options *o;
+	struct emit_options emit;
+	struct program *p;
+	struct arena arena;
+	struct modules modules;
+	const char *folder;          /* temporary, beside the output */
+	const char *objects[MODULES_MAX + 1];
+	int object_count;
+	struct diag *diag;
+};
+
+static bool write_file(struct build *b, const char *path, const void *data, size_t size)
+{
+	FILE *f = fopen(path, "wb");
+	bool ok = f && fwrite(data, 1, size, f) == size;
+
+	if (f && fclose(f))
+		ok = false;
+	return ok || file_error(b->diag, path, "cannot write");
+}
+
+static bool write_objects(struct build *b)
+{
+	for (int i = 0; i < b->modules.count; i++) {
+		LLVMMemoryBufferRef m = b->modules.object[i];
+		const char *path = arena_printf(&b->arena, "%s/%d.o", b->folder, i);
+
+		b->objects[b->object_count++] = path;
+		if (!write_file(b, path, LLVMGetBufferStart(m), LLVMGetBufferSize(m)))
+			return false;
+	}
+	if (b->p->weight_bytes) {
+		const char *path = arena_printf(&b->arena, "%s/weights.o", b->folder);
+
+		b->objects[b->object_count++] = path;
+		if (!weights_write_object(b->p, &b->emit, path, b->diag))
+			return false;
+	}
+	return true;
+}
+
+static bool write_text(struct build *b, const char *path)
+{
+	FILE *f = fopen(path, "wb");
+	bool ok = f;
+
+	for (int i = 0; ok && i < b->modules.count; i++) {
+		size_t size = LLVMGetBufferSize(b->modules.object[i]);
+
+		ok = fwrite(LLVMGetBufferStart(b->modules.object[i]), 1, size, f) == size;
+	}
+	if (f && fclose(f))
+		ok = false;
+	return ok || file_error(b->diag, path, "cannot write");
+}
+
+static bool write_header(struct build *b, const char *path)
+{
+	FILE *f = fopen(path, "wb");
+	bool ok = f && header_write(b->p, &b->emit, f);
+
+	if (f && fclose(f))
+		ok = false;
+	return ok || file_error(b->diag, path, "cannot write");
+}
+
+static void remove_temporaries(struct build *b, const char *file)
+{
+	for (int i = 0; i < b->object_count; i++)
+		unlink(b->objects[i]);
+	unlink(file);
+	rmdir(b->folder);
+}
+
+static bool make_folder(struct build *b, const char *output)
+{
+	char *folder = arena_printf(&b->arena, "%s.XXXXXX", output);
+
+	if (!mkdtemp(folder))
+		return file_error(b->diag, output, "cannot write beside it");
+	b->folder = folder;
+	return true;
+}
+
+static bool make_file(struct build *b, const char *file)
+{
+	const struct compile_options *o = b->o;
+
+	switch (o->kind) {
+	case EMIT_HEADER: return write_header(b, file);
+	case EMIT_ASM: case EMIT_LLVM: return write_text(b, file);
+	case EMIT_OBJ:
+		return write_objects(b) &&
+		       link_relocatable(o->target, o->linker, b->object_count, b->objects, file, &b->arena, b->diag);
+	default:
+		return write_objects(b) && link_objects(o->target, o->kind == EMIT_EXE, o->linker, b->object_count, b->objects,
+							file, b->emit.prefix, &b->arena, b->diag);
+	}
+}
+
+static void fill_report(struct build *b, const char *output, struct compile_report *r)
+{
+	struct stat info;
+
+	r->weight_bytes = b->p->weight_bytes;
+	r->kernels = b->p->sites.count;
+	r->functions = b->p->functions.count;
+	r->file_bytes = stat(output, &info) ? 0 : info.st_size;
+	for (int i = 0; i < b->modules.count; i++)
+		r->code_bytes += (int64_t)LLVMGetBufferSize(b->modules.object[i]);
+}
+
+static bool publish(struct build *b, const char *file, const char *output)
+{
+	if (b->o->kind == EMIT_EXE)
+		chmod(file, 0755);
+	if (rename(file, output))
+		return file_error(b->diag, output, "cannot write");
+	return true;
+}
+
+static bool build(struct build *b, const char *output, struct compile_report *r)
+{
+	bool text = b->o->kind == EMIT_LLVM, ok;
+	LLVMCodeGenFileType type = b->o->kind == EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile;
+	const char *file;
+	double start = now_ms();
+
+	if (b->o->kind != EMIT_HEADER && !modules_emit(b->p, &b->emit, type, text, 2, &b->modules, b->diag))
+		return false;
+	r->emit_ms = now_ms() - start;
+	if (!make_folder(b, output))
+		return false;
+	file = arena_printf(&b->arena, "%s/output", b->folder);
+	start = now_ms();
+	ok = make_file(b, file) && publish(b, file, output);
+	r->link_ms = now_ms() - start;
+	if (ok)
+		fill_report(b, output, r);
+	if (!(ok && b->o->save_temps))
+		remove_temporaries(b, file);
+	return ok;
+}
+
+bool compile_graph(struct graph *g, const struct compile_options *o, const char *output, struct compile_report *report,
+		   struct diag *d)
+{
+	struct build b = {.o = o, .diag = d};
+	struct compile_report r = {0};
+	double start = now_ms();
+	bool ok;
+
+	b.emit = (struct emit_options){.name = identifier(&b.arena, o->name ? o->name : output), .prefix = o->prefix ? o->prefix : "",
+				       .passes = o->passes ? o->passes : "", .hash = o->hash ? o->hash : "",
+				       .executable = o->kind == EMIT_EXE};
+	b.p = program_layout(g, o->target, 0, NULL, &b.arena, d);
+	r.layout_ms = now_ms() - start;
+	ok = b.p && build(&b, output, &r);
+	modules_free(&b.modules);
+	arena_free(&b.arena);
+	if (report)
+		*report = r;
+	return ok;
+}
+
+/* ---- reports ---- */
+
+bool dump_kernels(struct graph *g, const struct target *t, FILE *out, struct diag *d)
+{
+	struct arena a = {0};
+	struct program *p = program_layout(g, t, 0, NULL, &a, d);
+
+	for (int i = 0; p && i < p->sites.count; i++)
+		fprintf(out, "# %s\n%s\n", p->nodes.at[p->sites.at[i].origin], kernel_text(&a, p->sites.at[i].kernel, false));
+	arena_free(&a);
+	return p != NULL;
+}
+
+/* The arena for symbols at their minimum (at least 1): the sum of what lives together at the fullest step. */
+static int64_t live_bytes(const struct program *p)
+{
+	struct arena scratch = {0};
+	const struct dim_pool *pool = &p->graph->dims;
+	int64_t *symbols = ARENA_ARRAY(&scratch, int64_t, pool->symbol_count + 1), *step = ARENA_ARRAY(&scratch, int64_t, p->step_count + 2);
+	int64_t most = 0;
+
+	for (int i = 0; i < pool->symbol_count; i++)
+		symbols[i] = pool->symbols[i].min > 1 ? pool->symbols[i].min : 1;
+	for (int i = 0; i < p->slots.count; i++) {
+		const struct slot *s = &p->slots.at[i];
+
+		for (int k = s->first; s->kind == HONE_SLOT_ARENA && k <= s->last && k <= p->step_count; k++)
+			step[k] += (dim_eval(s->bytes, symbols) + 127) / 64 * 64;
+	}
+	for (int k = 0; k <= p->step_count; k++)
+		most = step[k] > most ? step[k] : most;
+	arena_free(&scratch);
+	return most;
+}
+
+bool graph_figures(struct graph *g, const struct target *t, struct graph_figures *out, struct diag *d)
+{
+	struct arena a = {0};
+	struct program *p = program_layout(g, t, 0, NULL, &a, d);
+
+	if (p) {
+		*out = (struct graph_figures){p->sites.count, p->functions.count, p->weight_bytes, live_bytes(p), false};
+		for (int i = 0; i < p->slots.count; i++)
+			out->dynamic |= p->slots.at[i].kind == HONE_SLOT_DYNAMIC;
+	}
+	arena_free(&a);
+	return p != NULL;
+}

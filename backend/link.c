@@ -1,0 +1,233 @@
+/* link.c: running the linker. Shared libraries need only libc.so; executables the C start files too. */
+#define _GNU_SOURCE /* pipe2 */
+#include "backend/modules.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+struct command {
+	const char **at;
+	int count, room;
+};
+
+static void add(struct arena *a, struct command *c, const char *word)
+{
+	ARENA_PUSH(a, c, word);
+}
+
+static const char *find_on_path(struct arena *a, const char *name)
+{
+	const char *path = getenv("PATH");
+
+	if (strchr(name, '/'))
+		return access(name, X_OK) ? NULL : name;
+	while (path && *path) {
+		size_t n = strcspn(path, ":");
+		const char *full = arena_printf(a, "%.*s/%s", (int)n, path, name);
+
+		if (n && !access(full, X_OK))
+			return full;
+		path += n + (path[n] == ':');
+	}
+	return NULL;
+}
+
+static const char *find_linker(struct arena *a, const char *wanted)
+{
+	static const char *const candidates[] = {HONE_LINKER, "ld.lld", "lld", "ld"};
+
+	if (wanted)
+		return find_on_path(a, wanted);
+	for (size_t i = 0; i < sizeof(candidates) / sizeof(*candidates); i++) {
+		const char *found = find_on_path(a, candidates[i]);
+
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
+/* The first of the usual folders that has the file; NULL if none has. */
+static const char *find_library(struct arena *a, const struct target *t, const char *file)
+{
+	const char *machine = t->isa == ISA_NEON ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
+	const char *const folders[] = {arena_printf(a, "/usr/lib/%s", machine), arena_printf(a, "/lib/%s", machine), arena_printf(a, "/usr/%s/lib", machine), "/usr/lib64", "/lib64", "/usr/lib", "/lib"};
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
+		const char *path = arena_printf(a, "%s/%s", folders[i], file);
+
+		if (!access(path, R_OK))
+			return path;
+	}
+	return NULL;
+}
+
+/* The runtime's archive: where the build made it, or beside the installed command. */
+static const char *find_runtime(struct arena *a)
+{
+	char self[4096];
+	ssize_t n;
+
+	if (!access(HONE_RUNTIME_ARCHIVE, R_OK))
+		return HONE_RUNTIME_ARCHIVE;
+	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (n > 0) {
+		char *slash;
+		const char *path;
+
+		self[n] = 0;
+		slash = strrchr(self, '/');
+		*slash = 0;
+		path = arena_printf(a, "%s/../lib/hone/libhone_runtime.a", self);
+		if (!access(path, R_OK))
+			return path;
+	}
+	return NULL;
+}
+
+/* The command's output, at most this much of it, for the message. */
+static void read_all(int fd, char *text, size_t size)
+{
+	size_t used = 0;
+	ssize_t n;
+	char rest[4096];
+
+	while ((n = read(fd, used + 1 < size ? text + used : rest, used + 1 < size ? size - used - 1 : sizeof(rest))) > 0)
+		used += used + 1 < size ? (size_t)n : 0;
+	text[used] = 0;
+}
+
+static bool run(struct arena *a, struct command *c, struct diag *d)
+{
+	posix_spawn_file_actions_t actions;
+	char text[4000];
+	int fds[2], status = 0, error;
+	pid_t child;
+
+	add(a, c, NULL);
+	if (pipe2(fds, O_CLOEXEC))
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "cannot run %s: %s", c->at[0], strerror(errno));
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, fds[1], 1);
+	posix_spawn_file_actions_adddup2(&actions, fds[1], 2);
+	error = posix_spawn(&child, c->at[0], &actions, NULL, (char **)c->at, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	close(fds[1]);
+	if (!error)
+		read_all(fds[0], text, sizeof(text));
+	close(fds[0]);
+	if (error)
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "cannot run %s: %s", c->at[0], strerror(error));
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status)
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "the linker %s failed: %s", c->at[0], text);
+	return true;
+}
+
+static bool add_executable_parts(const struct target *t, struct arena *a, struct command *c, struct diag *d)
+{
+	static const char *const files[] = {"Scrt1.o", "crti.o"};
+
+	add(a, c, "-pie");
+	add(a, c, "-dynamic-linker");
+	add(a, c, t->isa == ISA_NEON ? "/lib/ld-linux-aarch64.so.1" : "/lib64/ld-linux-x86-64.so.2");
+	for (int i = 0; i < 2; i++) {
+		const char *path = find_library(a, t, files[i]);
+
+		if (!path)
+			return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "%s is missing: executables need the C library's development files (libc6-dev)", files[i]);
+		add(a, c, path);
+	}
+	return true;
+}
+
+/* Only the entry points are exported, whatever the objects say. */
+static const char *write_version_script(struct arena *a, const char *output, const char *prefix)
+{
+	const char *path = arena_printf(a, "%s.map", output);
+	FILE *f = fopen(path, "w");
+
+	if (!f)
+		return NULL;
+	fprintf(f, "{ global: %shone_model_get; %shone_model_*; local: *; };\n", prefix, prefix);
+	return fclose(f) ? NULL : path;
+}
+
+/* Code compiled with a sanitizer needs its runtime, which the process that loads the library has. */
+static void add_libraries(const struct target *t, struct arena *a, struct command *c, bool executable)
+{
+	const char *crtn = executable ? find_library(a, t, "crtn.o") : NULL;
+
+	add(a, c, find_library(a, t, "libc.so.6"));
+	if (crtn)
+		add(a, c, crtn);
+}
+
+bool link_objects(const struct target *t, bool executable, const char *linker, int count, const char *const *objects,
+		  const char *output, const char *export_prefix, struct arena *a, struct diag *d)
+{
+	const char *program = find_linker(a, linker), *runtime = find_runtime(a), *script = NULL;
+	struct command c = {0};
+	bool ok;
+
+	if (!program)
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "no linker: %s not found", linker ? linker : "ld.lld and ld");
+	if (!runtime)
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "the runtime's archive libhone_runtime.a is missing");
+	if (!find_library(a, t, "libc.so.6"))
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "no C library for %s; --emit obj needs none", t->triple);
+	add(a, &c, program);
+	add(a, &c, "-o");
+	add(a, &c, output);
+	add(a, &c, "--gc-sections");
+	add(a, &c, "-s");
+	add(a, &c, "--build-id=none");
+	add(a, &c, "-z");
+	add(a, &c, "noexecstack");
+	add(a, &c, "-z");
+	add(a, &c, "relro");
+	if (executable) {
+		if (!add_executable_parts(t, a, &c, d))
+			return false;
+	} else {
+		add(a, &c, "-shared");
+		script = write_version_script(a, output, export_prefix);
+		if (!script)
+			return diag_add(d, DIAG_FILE, (struct loc){.file = output}, "cannot write beside it: %s", strerror(errno));
+		add(a, &c, arena_printf(a, "--version-script=%s", script));
+	}
+	for (int i = 0; i < count; i++)
+		add(a, &c, objects[i]);
+	add(a, &c, runtime);
+	add_libraries(t, a, &c, executable);
+	ok = run(a, &c, d);
+	if (script)
+		unlink(script);
+	return ok;
+}
+
+bool link_relocatable(const struct target *t, const char *linker, int count, const char *const *objects, const char *output,
+		      struct arena *a, struct diag *d)
+{
+	const char *program = find_linker(a, linker);
+	struct command c = {0};
+
+	(void)t;
+	if (!program)
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "no linker: %s not found", linker ? linker : "ld.lld and ld");
+	add(a, &c, program);
+	add(a, &c, "-r");
+	add(a, &c, "-o");
+	add(a, &c, output);
+	for (int i = 0; i < count; i++)
+		add(a, &c, objects[i]);
+	return run(a, &c, d);
+}
