@@ -48,7 +48,7 @@ typedef int32_t hone_run_fn(struct hone_frame *);
 
 enum hone_slot_kind {
 	HONE_SLOT_ARENA,   /* placed by setup at its (largest) size: bytes in words[bytes_word] */
-	HONE_SLOT_DYNAMIC, /* grown on demand by hone_rt_reserve */
+	HONE_SLOT_DYNAMIC, /* grown on demand by hone_rt_reserve; bytes_word: its bound, or -1 */
 	HONE_SLOT_INPUT,   /* the caller's buffer of input `io` */
 	HONE_SLOT_OUTPUT,  /* the caller's buffer of output `io`, written in place */
 	HONE_SLOT_UNSET    /* run() sets the pointer itself (constants, carried values) */
@@ -117,7 +117,8 @@ uint64_t hone_cpu_detect(void);
 
 /* ---- called from emitted code (hidden symbols in the library; absolute ones under LLJIT) ---- */
 
-/* Makes values[slot] point at `bytes` bytes (64-aligned, with 64 bytes of slack). Keeps and reuses the chunk.
+/* Makes values[slot] point at `bytes` bytes (64-aligned, with 64 bytes of slack). Keeps and reuses the chunk;
+ * when it grows it keeps what it holds, at a new address.
  * Returns 0 or HONE_FAIL_MEMORY (then fail is filled). */
 int32_t hone_rt_reserve(struct hone_frame *, int32_t slot, int64_t bytes);
 
