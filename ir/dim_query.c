@@ -229,24 +229,70 @@ dim dim_static_bound(struct dim_pool *p, dim d)
 
 static const char *text(const struct dim_pool *p, struct arena *a, dim d, bool in_product);
 
-static const char *sum_text(const struct dim_pool *p, struct arena *a, dim d)
+/* The texts of d's operands, and their order by text: the text of a dim does not depend on the order in
+ * which its parts were made. */
+static const char **arg_texts(const struct dim_pool *p, struct arena *a, dim d, bool in_product, int *order)
 {
-	const char *out = "";
+	const char **texts = ARENA_ARRAY(a, const char *, d->count);
+	int at;
 
 	for (int i = 0; i < d->count; i++) {
-		int64_t c = d->coef[i];
+		texts[i] = text(p, a, d->arg[i], in_product);
+		for (at = i; at > 0 && strcmp(texts[order[at - 1]], texts[i]) > 0; at--)
+			order[at] = order[at - 1];
+		order[at] = i;
+	}
+	return texts;
+}
+
+static const char *sum_text(const struct dim_pool *p, struct arena *a, dim d)
+{
+	int *order = ARENA_ARRAY(a, int, d->count);
+	const char **texts = arg_texts(p, a, d, true, order), *out = "";
+
+	for (int i = 0; i < d->count; i++) {
+		int64_t c = d->coef[order[i]];
 		const char *join = i == 0 ? (c < 0 ? "-" : "") : c < 0 ? " - " : " + ";
-		const char *t = text(p, a, d->arg[i], true);
 
 		if (c == 1 || c == -1)
-			out = arena_printf(a, "%s%s%s", out, join, t);
+			out = arena_printf(a, "%s%s%s", out, join, texts[order[i]]);
 		else
-			out = arena_printf(a, "%s%s%s*%" PRIu64, out, join, t, c < 0 ? -(uint64_t)c : (uint64_t)c);
+			out = arena_printf(a, "%s%s%s*%" PRIu64, out, join, texts[order[i]],
+					   c < 0 ? -(uint64_t)c : (uint64_t)c);
 	}
 	if (d->value)
 		out = arena_printf(a, "%s %c %" PRIu64, out, d->value < 0 ? '-' : '+',
 				   d->value < 0 ? -(uint64_t)d->value : (uint64_t)d->value);
 	return out;
+}
+
+/* Operands joined in the order of their texts. */
+static const char *sorted_text(const struct dim_pool *p, struct arena *a, dim d, const char *join, bool in_product)
+{
+	int *order = ARENA_ARRAY(a, int, d->count);
+	const char **texts = arg_texts(p, a, d, in_product, order), *out = "";
+
+	for (int i = 0; i < d->count; i++)
+		out = arena_printf(a, "%s%s%s", out, i ? join : "", texts[order[i]]);
+	return out;
+}
+
+/* Names that are no identifiers (ONNX allows any) stand in quotes. */
+static const char *symbol_text(struct arena *a, const char *name)
+{
+	bool plain = (*name >= 'a' && *name <= 'z') || (*name >= 'A' && *name <= 'Z');
+	const char *out = "\"";
+
+	for (const char *s = name; *s && plain; s++)
+		plain = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9') || *s == '_' || *s == '.';
+	if (plain)
+		return name;
+	for (const char *s = name; *s; s++) {
+		bool escape = *s == '"' || *s == '\\' || (unsigned char)*s < ' ';
+
+		out = arena_printf(a, escape ? (unsigned char)*s < ' ' ? "%s\\x%02x" : "%s\\%c" : "%s%c", out, *s);
+	}
+	return arena_printf(a, "%s\"", out);
 }
 
 static const char *call_text(const struct dim_pool *p, struct arena *a, const char *name, dim d)
@@ -264,19 +310,16 @@ static const char *text(const struct dim_pool *p, struct arena *a, dim d, bool i
 
 	switch (d->kind) {
 	case DIM_CONST: return arena_printf(a, "%" PRId64, d->value);
-	case DIM_SYMBOL: return p->symbols[d->value].name;
+	case DIM_SYMBOL: return symbol_text(a, p->symbols[d->value].name);
 	case DIM_SUM:
 		out = sum_text(p, a, d);
 		return in_product ? arena_printf(a, "(%s)", out) : out;
-	case DIM_PRODUCT:
-		for (int i = 0; i < d->count; i++)
-			out = arena_printf(a, "%s%s%s", out, i ? "*" : "", text(p, a, d->arg[i], true));
-		return out;
+	case DIM_PRODUCT: return sorted_text(p, a, d, "*", true);
 	case DIM_FLOORDIV: return call_text(p, a, "floordiv", d);
 	case DIM_CEILDIV: return call_text(p, a, "ceildiv", d);
 	case DIM_MOD: return call_text(p, a, "mod", d);
-	case DIM_MIN: return call_text(p, a, "min", d);
-	case DIM_MAX: return call_text(p, a, "max", d);
+	case DIM_MIN: return arena_printf(a, "min(%s)", sorted_text(p, a, d, ", ", false));
+	case DIM_MAX: return arena_printf(a, "max(%s)", sorted_text(p, a, d, ", ", false));
 	default: return call_text(p, a, "select", d);
 	}
 }
