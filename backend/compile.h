@@ -30,6 +30,8 @@ bool compile_graph(struct graph *g, const struct compile_options *o, const char 
 
 /* The engine that compiles in-process through LLJIT: the same emitter as compile_graph. Lives in `a`. */
 struct engine *jit_engine(const struct target *t, struct arena *a);
+/* The model of a program that this engine compiled; lives as long as the program. */
+const hone_model *jit_model(const struct engine_program *p);
 
 /* Text of every kernel with its plan, in program order (`hone dump --kernels`). */
 bool dump_kernels(struct graph *g, const struct target *t, FILE *out, struct diag *d);

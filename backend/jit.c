@@ -228,6 +228,11 @@ static bool jit_set_param(struct engine_program *g, const char *name, double val
 	return hone_set_param(g->context, name, value) == HONE_OK;
 }
 
+const hone_model *jit_model(const struct engine_program *p)
+{
+	return p->model;
+}
+
 struct engine *jit_engine(const struct target *t, struct arena *a)
 {
 	struct engine *e = ARENA_NEW(a, struct engine);

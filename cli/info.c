@@ -1,0 +1,174 @@
+/* info.c: hone info. */
+#include "cli/commands.h"
+#include "cli/session.h"
+
+#include "ir/lower.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void print_json_text(const char *s)
+{
+	putchar('"');
+	for (; *s; s++)
+		if ((unsigned char)*s < 32 || *s == '"' || *s == '\\')
+			printf("\\u%04x", (unsigned char)*s);
+		else
+			putchar(*s);
+	putchar('"');
+}
+
+/* ---- a compiled library ---- */
+
+static void print_io(const char *kind, const hone_io *io)
+{
+	printf("%s %s: %s[", kind, io->name, dtype_name(io->dtype));
+	for (int i = 0; i < io->rank; i++) {
+		const hone_dim *d = &io->dims[i];
+
+		printf("%s", i ? "," : "");
+		if (d->min == d->max)
+			printf("%" PRId64, d->min);
+		else
+			printf("%s", d->symbol ? d->symbol : "?");
+	}
+	printf("]\n");
+}
+
+static void print_library(const struct session *s)
+{
+	const hone_model *m = s->compiled;
+	int64_t arena = hone_arena_bytes(m, NULL, 1);
+
+	if (s->json) {
+		printf("{\"name\":");
+		print_json_text(m->name);
+		printf(",\"abi\":%u,\"compiler\":\"%s\",\"cpu\":\"%s\",\"passes\":\"%s\",\"hash\":\"%s\",\"weight_bytes\":%" PRId64 ",\"signature\":%s}\n",
+		       m->abi_version, m->compiler, m->cpu, m->passes, m->hash, m->weight_bytes, m->signature);
+		return;
+	}
+	printf("model %s, made by %s for %s (ABI %u, hash %s)\n", m->name, m->compiler, m->cpu, m->abi_version, m->hash);
+	for (int i = 0; i < m->input_count; i++)
+		print_io("input", &m->inputs[i]);
+	for (int i = 0; i < m->output_count; i++)
+		print_io("output", &m->outputs[i]);
+	for (int i = 0; i < m->param_count; i++)
+		printf("param %s (default %g)\n", m->params[i].name, m->params[i].initial);
+	printf("weights %" PRId64 " bytes\npasses %s\n", m->weight_bytes, m->passes);
+	if (arena >= 0)
+		printf("memory of a context %" PRId64 " bytes\n", arena);
+}
+
+/* ---- a model ---- */
+
+struct counts {
+	int ops[OP_COUNT], nodes;
+	int64_t parameters;
+	double macs; /* multiply-adds, with symbols at their minimum (at least 1) */
+	struct graph *graph;
+	int64_t *symbols;
+};
+
+/* Multiply-adds of a contraction: elements of the result times the summed length. */
+static double macs_of(const struct counts *c, const struct node *n)
+{
+	double count = 1;
+	const struct type *w = n->in_count > 1 ? &n->in[1]->type : NULL;
+
+	for (int i = 0; i < n->out[0]->type.rank; i++)
+		count *= (double)dim_eval(n->out[0]->type.dims[i], c->symbols);
+	if (n->op == OP_matmul)
+		return count * (double)dim_eval(n->in[0]->type.dims[n->in[0]->type.rank - 1], c->symbols);
+	for (int i = 0; i + 1 < w->rank; i++)
+		count *= (double)dim_eval(w->dims[i], c->symbols);
+	return count;
+}
+
+static bool count_node(struct node *n, void *self)
+{
+	struct counts *c = self;
+
+	c->nodes++;
+	c->ops[n->op]++;
+	if (n->op == OP_const && dtype_is_float(n->out[0]->type.dtype))
+		c->parameters += type_count_const(&n->out[0]->type);
+	if (n->op == OP_matmul || n->op == OP_conv)
+		c->macs += macs_of(c, n);
+	return true;
+}
+
+static void print_interface(struct session *s)
+{
+	const struct region *r = s->graph->body;
+
+	for (int i = 0; i < r->param_count; i++)
+		printf("input %s: %s\n", s->graph->input_names[i], type_text(s->graph, &s->arena, &r->params[i]->type));
+	for (int i = 0; i < r->result_count; i++)
+		printf("output %s: %s\n", s->graph->output_names[i], type_text(s->graph, &s->arena, &r->results[i]->type));
+}
+
+static void print_json(struct session *s, const struct counts *c, const struct graph_figures *f)
+{
+	const char *join = "";
+
+	printf("{\"parameters\":%" PRId64 ",\"macs\":%.0f,\"nodes\":%d,\"kernels\":%d,\"functions\":%d,\"weight_bytes\":%" PRId64
+	       ",\"arena_bytes\":%" PRId64 ",\"dynamic\":%s,\"cpu\":\"%s\",\"ops\":{",
+	       c->parameters, c->macs, c->nodes, f->kernels, f->functions, f->weight_bytes, f->arena_bytes, f->dynamic ? "true" : "false", s->target.spec);
+	for (int i = 0; i < OP_COUNT; i++)
+		if (c->ops[i]) {
+			printf("%s\"%s\":%d", join, op_table[i].name, c->ops[i]);
+			join = ",";
+		}
+	printf("}}\n");
+}
+
+static bool print_model(struct session *s)
+{
+	struct counts c = {0};
+	struct graph_figures f;
+	const char *join = "";
+
+	if (!session_load(s))
+		return false;
+	c.graph = s->graph;
+	c.symbols = ARENA_ARRAY(&s->arena, int64_t, s->graph->dims.symbol_count + 1);
+	for (int i = 0; i < s->graph->dims.symbol_count; i++)
+		c.symbols[i] = s->graph->dims.symbols[i].min > 1 ? s->graph->dims.symbols[i].min : 1;
+	graph_walk(s->graph, count_node, &c);
+	if (!pipeline_run(s->graph, &(struct pipeline_options){.passes = s->passes, .stop_after = s->stop_after}, &interpreter, &s->diag) ||
+	    !graph_figures(s->graph, &s->target, &f, &s->diag))
+		return false;
+	if (s->json) {
+		print_json(s, &c, &f);
+		return true;
+	}
+	print_interface(s);
+	printf("parameters %" PRId64 ", multiply-adds %.4g M%s\n", c.parameters, c.macs / 1e6, s->graph->dims.symbol_count ? " (free dims at their least, or 1)" : "");
+	printf("operators as imported:");
+	for (int i = 0; i < OP_COUNT; i++)
+		if (c.ops[i]) {
+			printf("%s %s %d", join, op_table[i].name, c.ops[i]);
+			join = ",";
+		}
+	printf("\nafter the passes: %d kernels, %d different\nweights %" PRId64 " bytes, arena %" PRId64 " bytes%s, for %s\n", f.kernels, f.functions,
+	       f.weight_bytes, f.arena_bytes, f.dynamic ? " and a dynamic arena (sizes computed from data)" : "", s->target.spec);
+	return true;
+}
+
+int command_info(int argc, char **argv)
+{
+	struct session s = {0};
+	const struct option own[] = {{NULL, OPTION_FLAG, NULL, NULL, NULL}};
+	enum parsed parsed = session_parse(&s, command_row("info"), argc, argv, own, NULL);
+	bool ok = parsed == PARSED_OK;
+
+	if (ok && is_library(s.path)) {
+		ok = session_compile(&s);
+		if (ok)
+			print_library(&s);
+	} else if (ok) {
+		ok = print_model(&s);
+	}
+	return session_end(&s, ok || parsed == PARSED_HELP ? 0 : 70);
+}
