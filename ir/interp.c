@@ -62,7 +62,18 @@ static int later(int a, int b)
 	return a > b ? a : b;
 }
 
-bool run_require(struct run *r, int stage)
+static bool mentions(dim d, int symbol)
+{
+	if (d->kind == DIM_SYMBOL && d->value == symbol)
+		return true;
+	for (int i = 0; i < d->count; i++) {
+		if (mentions(d->arg[i], symbol))
+			return true;
+	}
+	return false;
+}
+
+bool run_require(struct run *r, int stage, int unknown)
 {
 	const struct graph *g = r->program->graph;
 	int64_t left, right;
@@ -71,6 +82,8 @@ bool run_require(struct run *r, int stage)
 		const struct require *q = &g->requires.at[i];
 
 		if (later(dim_stage(q->left), dim_stage(q->right)) != stage)
+			continue;
+		if (unknown >= 0 && (mentions(q->left, unknown) || mentions(q->right, unknown)))
 			continue;
 		left = dim_eval(q->left, r->symbols);
 		right = dim_eval(q->right, r->symbols);
@@ -104,7 +117,7 @@ bool run_bind(struct run *r, const struct node *n, int symbol, int64_t value)
 
 bool run_bound(struct run *r, const struct node *n)
 {
-	return !n->symbol_count || run_require(r, r->program->graph->dims.symbols[n->symbols[0]].stage);
+	return !n->symbol_count || run_require(r, r->program->graph->dims.symbols[n->symbols[0]].stage, -1);
 }
 
 static bool lists(const struct node *n, int symbol)
@@ -231,7 +244,7 @@ static bool bind_results(struct run *r, const struct step *s, const int64_t *bou
 		hosts[i]->bytes = dtype_bytes(hosts[i]->dtype, host_count(hosts[i]));
 	}
 	return !s->symbol_count ||
-	       run_require(r, r->program->graph->dims.symbols[s->symbols[0]].stage);
+	       run_require(r, r->program->graph->dims.symbols[s->symbols[0]].stage, -1);
 }
 
 static bool run_kernel(struct run *r, const struct step *s)
@@ -403,7 +416,7 @@ static bool set_inputs(struct run *r, const hone_tensor *inputs)
 		if (!check_input(r, i, &inputs[i]))
 			return false;
 	}
-	if (!run_require(r, 0))
+	if (!run_require(r, 0, -1))
 		return false;
 	for (int i = 0; i < g->body->param_count; i++)
 		run_set(r, g->body->params[i],
@@ -476,6 +489,9 @@ static bool run_body(struct run *r, const hone_tensor *inputs, hone_tensor *outp
 	flow = run_steps(r, r->program->body);
 	if (flow == FLOW_FAILED)
 		return false;
+	if (flow == FLOW_RETURN && r->returned_count != body->result_count)
+		return run_error(r, NULL, "return_if gives %d values, the model has %d outputs",
+				 r->returned_count, body->result_count);
 	for (int i = 0; i < body->result_count; i++)
 		from[i] = flow == FLOW_RETURN ? r->returned[i] : r->values[body->results[i]->id];
 	return set_outputs(r, from, outputs);

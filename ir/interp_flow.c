@@ -137,14 +137,14 @@ static void loop_leave(struct loop *l, struct host **results, int first)
 }
 
 /* A return_if in the body ends the loop with the values it gives: those that the loop carries. */
-static void loop_break(struct loop *l)
+static bool loop_break(struct loop *l)
 {
 	struct run *r = l->run;
 
 	clear_region(r, l->body);
 	if (r->returned_count < l->carried_count)
-		BUG("return_if in a loop gives %d values, the loop carries %d", r->returned_count,
-		    l->carried_count);
+		return run_error(r, l->step->node, "return_if gives %d values, the loop carries %d",
+				 r->returned_count, l->carried_count);
 	for (int i = 0; i < r->returned_count; i++) {
 		if (i < l->carried_count) {
 			host_drop(l->carried[i]);
@@ -155,6 +155,19 @@ static void loop_break(struct loop *l)
 	}
 	r->returned = NULL;
 	r->returned_count = 0;
+	return true;
+}
+
+/* The requirements on this iteration's dims. The number of turns, a loop's last symbol, is not known yet. */
+static bool loop_bound(struct loop *l)
+{
+	const struct node *n = l->step->node;
+	const struct dim_pool *p = &l->run->program->graph->dims;
+
+	if (!n->symbol_count)
+		return true;
+	return run_require(l->run, p->symbols[n->symbols[0]].stage,
+			   n->op == OP_loop && l->stacked_count ? n->symbols[n->symbol_count - 1] : -1);
 }
 
 /* The slices of a stacked result as one tensor. Without any, the inner dims are those declared. */
@@ -198,32 +211,15 @@ static bool loop_finish(struct loop *l)
 	return set_results(l->run, n, results);
 }
 
-static bool set_counter(struct loop *l, int64_t i)
+/* Parameter `i` of the body, a scalar, is x. */
+static bool set_scalar(struct loop *l, int i, int64_t x)
 {
-	struct value *v = l->body->region->params[0];
+	struct value *v = l->body->region->params[i];
 	struct host *h = run_alloc(l->run, l->step->node, v->type.dtype, 0, NULL);
 
 	if (!h)
 		return false;
-	element_store(v->type.dtype, h->data, 0, (union scalar){.i = i});
-	for (int k = 0; k < v->type.rank && k < HONE_MAX_RANK; k++)
-		h->dims[k] = 1; /* a vector of one element */
-	h->rank = v->type.rank;
-	run_set(l->run, v, h);
-	return true;
-}
-
-static bool set_condition(struct loop *l, bool on)
-{
-	struct value *v = l->body->region->params[1];
-	struct host *h = run_alloc(l->run, l->step->node, DT_BOOL, 0, NULL);
-
-	if (!h)
-		return false;
-	h->data[0] = on;
-	for (int k = 0; k < v->type.rank && k < HONE_MAX_RANK; k++)
-		h->dims[k] = 1;
-	h->rank = v->type.rank;
+	element_store(v->type.dtype, h->data, 0, (union scalar){.i = x});
 	run_set(l->run, v, h);
 	return true;
 }
@@ -239,12 +235,11 @@ static enum flow loop_step(struct loop *l, int64_t i, bool *on)
 	struct host **results;
 	enum flow flow;
 
-	if (!set_counter(l, i) || !set_condition(l, *on) || !loop_enter(l, 2) ||
-	    !run_bound(l->run, l->step->node))
+	if (!set_scalar(l, 0, i) || !set_scalar(l, 1, *on) || !loop_enter(l, 2) || !loop_bound(l))
 		return FLOW_FAILED;
 	flow = run_steps(l->run, l->body);
-	if (flow == FLOW_RETURN)
-		loop_break(l);
+	if (flow == FLOW_RETURN && !loop_break(l))
+		return FLOW_FAILED;
 	if (flow != FLOW_NEXT)
 		return flow;
 	results = take_results(l->run, l->body, &l->scratch);
@@ -298,11 +293,11 @@ static enum flow scan_step(struct loop *l, int64_t i)
 			return FLOW_FAILED;
 		run_set(l->run, body->params[k], h);
 	}
-	if (!run_bound(l->run, n))
+	if (!loop_bound(l))
 		return FLOW_FAILED;
 	flow = run_steps(l->run, l->body);
-	if (flow == FLOW_RETURN)
-		loop_break(l);
+	if (flow == FLOW_RETURN && !loop_break(l))
+		return FLOW_FAILED;
 	if (flow == FLOW_NEXT)
 		loop_leave(l, take_results(l->run, l->body, &l->scratch), 0);
 	return flow;

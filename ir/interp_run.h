@@ -76,8 +76,9 @@ struct host *run_alloc(struct run *r, const struct node *n, enum dtype t, int ra
 bool run_bind(struct run *r, const struct node *n, int symbol, int64_t value);
 /* Binds the symbols listed by `n` that are dims of v's type, then checks h's dims against the type. */
 bool run_match(struct run *r, const struct node *n, const struct value *v, const struct host *h);
-/* Checks the requirements that are decided at a stage; that are decided when n has bound its symbols. */
-bool run_require(struct run *r, int stage);
+/* Checks the requirements that are decided at a stage, but for those on the symbol `unknown` (-1: none). */
+bool run_require(struct run *r, int stage, int unknown);
+/* The same at the stage of n's symbols, which are all bound. */
 bool run_bound(struct run *r, const struct node *n);
 /* Reports a run-time error at a node; false. */
 bool run_error(struct run *r, const struct node *n, const char *format, ...)
