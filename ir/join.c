@@ -36,7 +36,10 @@ struct inner {
 struct join {
 	struct lowering *l;
 	const struct node *group;
-	struct { struct inner *at; int count, room; } inner;
+	struct {
+		struct inner *at;
+		int count, room;
+	} inner;
 	struct kernel_builder out; /* where finished statements go */
 };
 
@@ -57,7 +60,8 @@ const struct expr *join_load(struct lowering *l, struct value *v, const struct e
 		return NULL;
 	if (x->pure && !x->costly)
 		return expr_bind_axes(exprs_of(l), x->value, v->type.rank, x->axes, index);
-	return expr_load(exprs_of(l), value_compute(v), x->pure ? PLACEHOLDER + i : x->buffer, v->type.rank, index);
+	return expr_load(exprs_of(l), value_compute(v), x->pure ? PLACEHOLDER + i : x->buffer,
+			 v->type.rank, index);
 }
 
 /* Stores of the op being lowered go to a placeholder until it is known where its result lives. */
@@ -157,9 +161,18 @@ struct fill {
 /* par loops over axes with stores in them. `slots` are all expressions in it, for rewriting. */
 struct nest {
 	int axis_count, axes[HONE_MAX_RANK];
-	struct { struct stmt **at; int count, room; } stores;
-	struct { struct fill **at; int count, room; } fills;
-	struct { const struct expr ***at; int count, room; } slots;
+	struct {
+		struct stmt **at;
+		int count, room;
+	} stores;
+	struct {
+		struct fill **at;
+		int count, room;
+	} fills;
+	struct {
+		const struct expr ***at;
+		int count, room;
+	} slots;
 };
 
 static void add_store(struct join *j, struct nest *n, struct stmt *s)
@@ -445,9 +458,10 @@ static bool join_op(struct join *j, struct node *n)
 
 	if (n->op == OP_const || n->op == OP_param)
 		return true;
-	if (n->out_count != 1 || n->op == OP_group || (op_table[n->op].flags & OP_BINDS) || n->op == OP_random)
-		return diag_add(j->l->diag, DIAG_UNSUPPORTED, n->loc, "%s cannot be part of a group",
-				op_table[n->op].name);
+	if (n->out_count != 1 || n->op == OP_group || (op_table[n->op].flags & OP_BINDS) ||
+	    n->op == OP_random)
+		return diag_add(j->l->diag, DIAG_UNSUPPORTED, n->loc,
+				"%s cannot be part of a group", op_table[n->op].name);
 	k->body = NULL;
 	j->l->at = kernel_at_end(k);
 	if (!lower_op(j->l, n))
@@ -510,8 +524,9 @@ static bool emit_results(struct join *j, int first, bool *done)
 			continue;
 		done[i] = true;
 		value = lower_load(j->l, r->results[i], index);
-		add_store(j, &n, k_store(&j->l->at, kernel_buffer(k, BUFFER_OUT, j->group->out[i]), t->rank, index,
-					 value, -1));
+		add_store(j, &n,
+			  k_store(&j->l->at, kernel_buffer(k, BUFFER_OUT, j->group->out[i]),
+				  t->rank, index, value, -1));
 	}
 	return emit_nest(j, &n);
 }

@@ -64,8 +64,8 @@ struct kernel_builder k_for(struct kernel_builder *b, int axis, bool par)
 	return after;
 }
 
-struct stmt *k_store(struct kernel_builder *b, int buffer, int rank, const struct expr *const *index,
-		     const struct expr *value, int combine)
+struct stmt *k_store(struct kernel_builder *b, int buffer, int rank,
+		     const struct expr *const *index, const struct expr *value, int combine)
 {
 	struct stmt *s = add(b, STMT_STORE);
 
@@ -103,8 +103,8 @@ struct kernel_builder k_when(struct kernel_builder *b, const struct expr *condit
 	return after;
 }
 
-void k_call(struct kernel_builder *b, const char *routine, int in_count, const int *in, int out_count,
-	    const int *out, int attr_count, const dim *attrs)
+void k_call(struct kernel_builder *b, const char *routine, int in_count, const int *in,
+	    int out_count, const int *out, int attr_count, const dim *attrs)
 {
 	struct arena *a = b->kernel->arena;
 	struct stmt *s = add(b, STMT_CALL);
@@ -118,7 +118,8 @@ void k_call(struct kernel_builder *b, const char *routine, int in_count, const i
 	s->attrs = attr_count ? arena_copy(a, attrs, (size_t)attr_count * sizeof(dim)) : NULL;
 }
 
-static void map_exprs(struct stmt *s, const struct expr *(*fn)(const struct expr *e, void *self), void *self)
+static void map_exprs(struct stmt *s, const struct expr *(*fn)(const struct expr *e, void *self),
+		      void *self)
 {
 	for (; s; s = s->next) {
 		for (int i = 0; i < s->rank; i++)
@@ -129,7 +130,8 @@ static void map_exprs(struct stmt *s, const struct expr *(*fn)(const struct expr
 	}
 }
 
-void kernel_map_exprs(struct kernel *k, const struct expr *(*fn)(const struct expr *e, void *self), void *self)
+void kernel_map_exprs(struct kernel *k, const struct expr *(*fn)(const struct expr *e, void *self),
+		      void *self)
 {
 	map_exprs(k->body, fn, self);
 }

@@ -36,11 +36,12 @@ const struct expr *lower_load(struct lowering *l, struct value *v, const struct 
 		e = join_load(l, v, index);
 	if (e)
 		return e;
-	return expr_load(exprs_of(l), value_compute(v), kernel_buffer(l->kernel, BUFFER_IN, v), v->type.rank, index);
+	return expr_load(exprs_of(l), value_compute(v), kernel_buffer(l->kernel, BUFFER_IN, v),
+			 v->type.rank, index);
 }
 
-const struct expr *lower_load_broadcast(struct lowering *l, struct value *v, int rank, const dim *dims,
-					const struct expr *const *index)
+const struct expr *lower_load_broadcast(struct lowering *l, struct value *v, int rank,
+					const dim *dims, const struct expr *const *index)
 {
 	struct expr_pool *p = exprs_of(l);
 	struct dim_pool *d = p->dims;
@@ -60,7 +61,8 @@ const struct expr *lower_load_broadcast(struct lowering *l, struct value *v, int
 	return lower_load(l, v, from);
 }
 
-const struct expr *lower_load_index(struct lowering *l, struct value *v, const struct expr *const *index)
+const struct expr *lower_load_index(struct lowering *l, struct value *v,
+				    const struct expr *const *index)
 {
 	return expr_cast(exprs_of(l), EXPR_CAST, DT_I64, lower_load(l, v, index));
 }
@@ -75,18 +77,20 @@ static int out_buffer(struct lowering *l, struct value *v)
 	return l->join ? join_buffer(l, v) : kernel_buffer(l->kernel, BUFFER_OUT, v);
 }
 
-void lower_store(struct lowering *l, struct value *v, const struct expr *const *index, const struct expr *value)
+void lower_store(struct lowering *l, struct value *v, const struct expr *const *index,
+		 const struct expr *value)
 {
 	k_store(&l->at, out_buffer(l, v), v->type.rank, index, value, -1);
 }
 
-void lower_combine(struct lowering *l, struct value *v, const struct expr *const *index, const struct expr *value,
-		   int combine)
+void lower_combine(struct lowering *l, struct value *v, const struct expr *const *index,
+		   const struct expr *value, int combine)
 {
 	k_store(&l->at, out_buffer(l, v), v->type.rank, index, value, combine);
 }
 
-void lower_call(struct lowering *l, const struct node *n, const char *routine, int attr_count, const dim *attrs)
+void lower_call(struct lowering *l, const struct node *n, const char *routine, int attr_count,
+		const dim *attrs)
 {
 	int *in = ARENA_ARRAY(l->kernel->arena, int, n->in_count);
 	int *out = ARENA_ARRAY(l->kernel->arena, int, n->out_count);
@@ -131,10 +135,8 @@ bool lowers_to_pure(const struct node *n)
 	case OP_slice:
 	case OP_expand:
 	case OP_pad:
-	case OP_gather:
-		return !keeps_storage(n);
-	default:
-		return false;
+	case OP_gather: return !keeps_storage(n);
+	default: return false;
 	}
 }
 
@@ -142,7 +144,8 @@ static bool check_type(const struct node *n, const struct value *v, struct diag 
 {
 	if (!v || (v->type.kind == TYPE_TENSOR && v->type.dtype != DT_STRING))
 		return true;
-	return diag_add(d, DIAG_UNSUPPORTED, n->loc, "%s on %s is not supported", op_table[n->op].name,
+	return diag_add(d, DIAG_UNSUPPORTED, n->loc, "%s on %s is not supported",
+			op_table[n->op].name,
 			v->type.kind != TYPE_TENSOR ? "sequences and optionals" : "strings");
 }
 
@@ -155,7 +158,8 @@ bool lower_op(struct lowering *l, const struct node *n)
 		if (!check_type(n, n->out[i], l->diag))
 			return false;
 	if (!op_table[n->op].lower)
-		return diag_add(l->diag, DIAG_UNSUPPORTED, n->loc, "%s has no kernel", op_table[n->op].name);
+		return diag_add(l->diag, DIAG_UNSUPPORTED, n->loc, "%s has no kernel",
+				op_table[n->op].name);
 	return op_table[n->op].lower(l, n);
 }
 

@@ -8,8 +8,8 @@
 
 #include "ir/lower.h"
 
-#define OP(id, text, min, max, outs, regions, flags, doc)                       \
-	bool infer_##id(struct graph *g, struct node *n, struct diag *d);       \
+#define OP(id, text, min, max, outs, regions, flags, doc)                 \
+	bool infer_##id(struct graph *g, struct node *n, struct diag *d); \
 	bool lower_##id(struct lowering *l, const struct node *n);
 #include "ir/ops.def"
 #undef OP
@@ -35,15 +35,18 @@ bool op_scalar(struct graph *g, const struct node *n, struct diag *d, int operan
 /* A list attribute has one entry per axis. */
 bool op_list(const struct node *n, struct diag *d, const char *name, int count, int expected);
 /* a <= b, proved, refuted, or checked at run time. */
-bool op_at_most(struct graph *g, const struct node *n, struct diag *d, dim a, dim b, const char *what);
+bool op_at_most(struct graph *g, const struct node *n, struct diag *d, dim a, dim b,
+		const char *what);
 /* a is b, or 1 (broadcast). */
-bool op_broadcasts(struct graph *g, const struct node *n, struct diag *d, dim a, dim b, const char *what);
+bool op_broadcasts(struct graph *g, const struct node *n, struct diag *d, dim a, dim b,
+		   const char *what);
 bool op_symbols(const struct node *n, struct diag *d, int expected);
 
 /* The text of operand i's type, for messages. */
 const char *op_type(struct graph *g, struct diag *d, const struct value *v);
 /* Sets result i's type; its known elements are reset. False when the rank is over the limit. */
-bool op_result(const struct node *n, struct diag *d, int i, enum dtype t, int rank, const dim *dims);
+bool op_result(const struct node *n, struct diag *d, int i, enum dtype t, int rank,
+	       const dim *dims);
 /* max(d, 0), left out where d >= 0 is proved. */
 dim op_clamp(struct graph *g, dim d);
 
@@ -66,13 +69,18 @@ dim elems_eval(struct graph *g, const struct expr *e, int count, const dim *para
 /* ---- lowering ---- */
 
 static inline struct expr_pool *exprs_of(const struct lowering *l) { return l->kernel->exprs; }
-static inline enum dtype value_compute(const struct value *v) { return dtype_compute(v->type.dtype); }
+static inline enum dtype value_compute(const struct value *v)
+{
+	return dtype_compute(v->type.dtype);
+}
 /* A load of v as i64. */
-const struct expr *lower_load_index(struct lowering *l, struct value *v, const struct expr *const *index);
+const struct expr *lower_load_index(struct lowering *l, struct value *v,
+				    const struct expr *const *index);
 /* combine(a, b) of a reduction kind as a scalar operation; its identity in type t. */
 enum expr_op reduce_op(enum reduce_kind kind);
 const struct expr *reduce_identity(struct expr_pool *p, enum reduce_kind kind, enum dtype t);
 /* An STMT_CALL over the node's operands (NULL: -1) and results. */
-void lower_call(struct lowering *l, const struct node *n, const char *routine, int attr_count, const dim *attrs);
+void lower_call(struct lowering *l, const struct node *n, const char *routine, int attr_count,
+		const dim *attrs);
 
 #endif

@@ -48,7 +48,8 @@ static bool check_dims(struct graph *g, struct node *n, struct diag *d)
 	       graph_require(g, d, n, k->dims[1], v->dims[1], "length of k and v") &&
 	       graph_require(g, d, n, k->dims[2], v->dims[2], "heads of k and v") &&
 	       graph_require(g, d, n, q->dims[3], k->dims[3], "size of a head of q and k") &&
-	       graph_require(g, d, n, rest, dim_const(&g->dims, 0), "rest of heads of q over those of k");
+	       graph_require(g, d, n, rest, dim_const(&g->dims, 0),
+			     "rest of heads of q over those of k");
 }
 
 bool infer_attention(struct graph *g, struct node *n, struct diag *d)
@@ -57,11 +58,13 @@ bool infer_attention(struct graph *g, struct node *n, struct diag *d)
 	dim dims[HONE_MAX_RANK];
 
 	if (!op_begin(g, n, d) || !op_float(g, n, d, 0) || !op_rank(g, n, d, 0, 4, 4) ||
-	    !op_rank(g, n, d, 1, 4, 4) || !op_rank(g, n, d, 2, 4, 4) || !op_same_dtype(g, n, d, 0, 1) ||
-	    !op_same_dtype(g, n, d, 0, 2) || !check_dims(g, n, d))
+	    !op_rank(g, n, d, 1, 4, 4) || !op_rank(g, n, d, 2, 4, 4) ||
+	    !op_same_dtype(g, n, d, 0, 1) || !op_same_dtype(g, n, d, 0, 2) || !check_dims(g, n, d))
 		return false;
-	if ((enum dtype)n->expr->type != value_compute(n->in[0]) || expr_any(n->expr, is_foreign, n))
-		return BAD(d, n, "the expression must take a score and positions to a score of type %s",
+	if ((enum dtype)n->expr->type != value_compute(n->in[0]) ||
+	    expr_any(n->expr, is_foreign, n))
+		return BAD(d, n,
+			   "the expression must take a score and positions to a score of type %s",
 			   dtype_name(value_compute(n->in[0])));
 	score_dims(n, dims);
 	for (int i = FIRST_OPERAND; i < n->in_count; i++) {
@@ -71,7 +74,9 @@ bool infer_attention(struct graph *g, struct node *n, struct diag *d)
 			return false;
 		for (int k = 0; k < t->rank; k++)
 			if (!op_broadcasts(g, n, d, t->dims[k], dims[4 - t->rank + k],
-					   arena_printf(g->arena, "axis %d of operand %d and the scores", k, i)))
+					   arena_printf(g->arena,
+							"axis %d of operand %d and the scores", k,
+							i)))
 				return false;
 	}
 	q = &n->in[0]->type;
@@ -82,15 +87,17 @@ bool infer_attention(struct graph *g, struct node *n, struct diag *d)
 }
 
 /* The score of query at[1] and key j under the expression. */
-static const struct expr *score(struct lowering *l, const struct node *n, const struct expr *const *at,
-				const struct expr *head, const struct expr *j)
+static const struct expr *score(struct lowering *l, const struct node *n,
+				const struct expr *const *at, const struct expr *head,
+				const struct expr *j)
 {
 	struct expr_pool *p = exprs_of(l);
 	int axis = lower_axis(l, "r", n->in[0]->type.dims[3]);
 	const struct expr *r = expr_axis(p, axis), *product;
 	const struct expr *q[4] = {at[0], at[1], at[2], r}, *k[4] = {at[0], j, head, r};
 	const struct expr *place[4] = {at[0], at[2], at[1], j};
-	const struct expr **with = ARENA_ARRAY(l->kernel->arena, const struct expr *, n->in_count + FIRST_OPERAND);
+	const struct expr **with =
+		ARENA_ARRAY(l->kernel->arena, const struct expr *, n->in_count + FIRST_OPERAND);
 	dim dims[4];
 
 	product = expr_binary(p, EXPR_MUL, lower_load(l, n->in[0], q), lower_load(l, n->in[1], k));
@@ -138,7 +145,8 @@ bool lower_attention(struct lowering *l, const struct node *n)
 			    expr_unary(p, EXPR_EXP, expr_binary(p, EXPR_SUB, load[1], max)));
 	weighted = lower_load(l, n->in[2],
 			      (const struct expr *[4]){at[0], expr_axis(p, dot), head, at[3]});
-	weighted = expr_binary(p, EXPR_MUL, expr_unary(p, EXPR_EXP, expr_binary(p, EXPR_SUB, load[2], max)),
+	weighted = expr_binary(p, EXPR_MUL,
+			       expr_unary(p, EXPR_EXP, expr_binary(p, EXPR_SUB, load[2], max)),
 			       weighted);
 	lower_store(l, n->out[0], at,
 		    expr_binary(p, EXPR_DIV, expr_reduce(p, REDUCE_SUM, 1, &dot, weighted), total));

@@ -18,19 +18,14 @@ static bool attr_valid(const struct attr_row *row, const void *field)
 	int64_t x;
 
 	switch (row->kind) {
-	case ATTR_ENUM:
-		x = *(const int64_t *)field;
-		return x >= 0 && x < enum_size(row->names);
-	case ATTR_BOOL:
-		x = *(const int64_t *)field;
-		return x == 0 || x == 1;
+	case ATTR_ENUM: x = *(const int64_t *)field; return x >= 0 && x < enum_size(row->names);
+	case ATTR_BOOL: x = *(const int64_t *)field; return x == 0 || x == 1;
 	case ATTR_DTYPE:
 		x = *(const int64_t *)field;
-		return x == DT_NONE || (x > 0 && x < DT_LIMIT && dtype_class((enum dtype)x) != DTYPE_INVALID);
-	case ATTR_INTS:
-		return ints->count == 0 || (ints->count > 0 && ints->at);
-	case ATTR_DIM:
-		return *(const dim *)field != NULL;
+		return x == DT_NONE ||
+		       (x > 0 && x < DT_LIMIT && dtype_class((enum dtype)x) != DTYPE_INVALID);
+	case ATTR_INTS: return ints->count == 0 || (ints->count > 0 && ints->at);
+	case ATTR_DIM: return *(const dim *)field != NULL;
 	case ATTR_DIMS:
 		if (dims->count < 0 || (dims->count && !dims->at))
 			return false;
@@ -38,13 +33,10 @@ static bool attr_valid(const struct attr_row *row, const void *field)
 			if (!dims->at[i])
 				return false;
 		return true;
-	case ATTR_TEXT:
-		return *(const char *const *)field != NULL;
-	case ATTR_TENSOR:
-		return *(const struct tensor *const *)field != NULL;
+	case ATTR_TEXT: return *(const char *const *)field != NULL;
+	case ATTR_TENSOR: return *(const struct tensor *const *)field != NULL;
 	case ATTR_INT:
-	case ATTR_REAL:
-		return true;
+	case ATTR_REAL: return true;
 	}
 	return false;
 }
@@ -55,15 +47,16 @@ static bool check_counts(const struct node *n, struct diag *d)
 
 	if (n->in_count < row->min_in || (row->max_in >= 0 && n->in_count > row->max_in)) {
 		if (row->max_in < 0)
-			return BAD(d, n, "%s takes at least %d operands, found %d", row->name, row->min_in,
-				   n->in_count);
-		return BAD(d, n, "%s takes %d to %d operands, found %d", row->name, row->min_in, row->max_in,
-			   n->in_count);
+			return BAD(d, n, "%s takes at least %d operands, found %d", row->name,
+				   row->min_in, n->in_count);
+		return BAD(d, n, "%s takes %d to %d operands, found %d", row->name, row->min_in,
+			   row->max_in, n->in_count);
 	}
 	if (row->outs >= 0 && n->out_count != row->outs)
 		return BAD(d, n, "%s has %d results, found %d", row->name, row->outs, n->out_count);
 	if (n->region_count != row->regions)
-		return BAD(d, n, "%s has %d regions, found %d", row->name, row->regions, n->region_count);
+		return BAD(d, n, "%s has %d regions, found %d", row->name, row->regions,
+			   n->region_count);
 	if ((row->flags & OP_EXPR) && !n->expr)
 		return BAD(d, n, "%s needs an expression", row->name);
 	return true;
@@ -99,8 +92,8 @@ bool op_begin(struct graph *g, const struct node *n, struct diag *d)
 		if (!v)
 			continue;
 		if (v->type.kind != TYPE_TENSOR)
-			return BAD(d, n, "%s: operand %d must be a tensor, found %s", op_table[n->op].name, i,
-				   op_type(g, d, v));
+			return BAD(d, n, "%s: operand %d must be a tensor, found %s",
+				   op_table[n->op].name, i, op_type(g, d, v));
 		if (v->type.rank < 0 || v->type.rank > HONE_MAX_RANK)
 			return BAD(d, n, "%s: operand %d has rank %d, at most %d is possible",
 				   op_table[n->op].name, i, v->type.rank, HONE_MAX_RANK);
@@ -139,8 +132,8 @@ bool op_axes(const struct node *n, struct diag *d, struct ints axes, int rank)
 		if (!op_axis(n, d, axes.at[i], rank))
 			return false;
 		if (i && axes.at[i] <= axes.at[i - 1])
-			return BAD(d, n, "axes must ascend, found %lld after %lld", (long long)axes.at[i],
-				   (long long)axes.at[i - 1]);
+			return BAD(d, n, "axes must ascend, found %lld after %lld",
+				   (long long)axes.at[i], (long long)axes.at[i - 1]);
 	}
 	return true;
 }
@@ -190,10 +183,12 @@ bool op_symbols(const struct node *n, struct diag *d, int expected)
 {
 	if (n->symbol_count == expected)
 		return true;
-	return BAD(d, n, "%s binds %d symbols, found %d", op_table[n->op].name, expected, n->symbol_count);
+	return BAD(d, n, "%s binds %d symbols, found %d", op_table[n->op].name, expected,
+		   n->symbol_count);
 }
 
-bool op_at_most(struct graph *g, const struct node *n, struct diag *d, dim a, dim b, const char *what)
+bool op_at_most(struct graph *g, const struct node *n, struct diag *d, dim a, dim b,
+		const char *what)
 {
 	struct dim_pool *p = &g->dims;
 	dim rest = dim_sub(p, b, a);
@@ -206,7 +201,8 @@ bool op_at_most(struct graph *g, const struct node *n, struct diag *d, dim a, di
 	return graph_require(g, d, n, dim_max(p, a, b), b, what);
 }
 
-bool op_broadcasts(struct graph *g, const struct node *n, struct diag *d, dim a, dim b, const char *what)
+bool op_broadcasts(struct graph *g, const struct node *n, struct diag *d, dim a, dim b,
+		   const char *what)
 {
 	struct dim_pool *p = &g->dims;
 
@@ -220,7 +216,8 @@ bool op_broadcasts(struct graph *g, const struct node *n, struct diag *d, dim a,
 bool op_result(const struct node *n, struct diag *d, int i, enum dtype t, int rank, const dim *dims)
 {
 	if (rank > HONE_MAX_RANK)
-		return BAD(d, n, "the result would have rank %d, at most %d is possible", rank, HONE_MAX_RANK);
+		return BAD(d, n, "the result would have rank %d, at most %d is possible", rank,
+			   HONE_MAX_RANK);
 	n->out[i]->type = type_make(t, rank, dims);
 	n->out[i]->elems = NULL;
 	return true;

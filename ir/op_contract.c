@@ -32,8 +32,10 @@ bool infer_matmul(struct graph *g, struct node *n, struct diag *d)
 		dims[k] = ka < 0   ? w->dims[kw]
 			  : kw < 0 ? a->dims[ka]
 				   : dim_broadcast(&g->dims, a->dims[ka], w->dims[kw]);
-		if ((ka >= 0 && !op_broadcasts(g, n, d, a->dims[ka], dims[k], "batch dims of operands 0 and 1")) ||
-		    (kw >= 0 && !op_broadcasts(g, n, d, w->dims[kw], dims[k], "batch dims of operands 0 and 1")))
+		if ((ka >= 0 && !op_broadcasts(g, n, d, a->dims[ka], dims[k],
+					       "batch dims of operands 0 and 1")) ||
+		    (kw >= 0 && !op_broadcasts(g, n, d, w->dims[kw], dims[k],
+					       "batch dims of operands 0 and 1")))
 			return false;
 	}
 	dims[rank - 2] = a->dims[a->rank - 2];
@@ -48,7 +50,8 @@ bool lower_matmul(struct lowering *l, const struct node *n)
 {
 	struct expr_pool *p = exprs_of(l);
 	const struct type *a = &n->in[0]->type, *w = &n->in[1]->type, *y = &n->out[0]->type;
-	dim inner = dim_is_const(w->dims[w->rank - 2]) ? w->dims[w->rank - 2] : a->dims[a->rank - 1];
+	dim inner =
+		dim_is_const(w->dims[w->rank - 2]) ? w->dims[w->rank - 2] : a->dims[a->rank - 1];
 	dim dims_a[HONE_MAX_RANK], dims_w[HONE_MAX_RANK];
 	const struct expr *product;
 	index_list at, at_a, at_w;
@@ -73,15 +76,16 @@ bool lower_matmul(struct lowering *l, const struct node *n)
 
 static int64_t entry(struct ints list, int i) { return list.count ? list.at[i] : 1; }
 
-static bool check_window(struct node *n, struct diag *d, struct ints stride, struct ints dilation, int spatial)
+static bool check_window(struct node *n, struct diag *d, struct ints stride, struct ints dilation,
+			 int spatial)
 {
 	if (stride.count && !op_list(n, d, "stride", stride.count, spatial))
 		return false;
 	if (dilation.count && !op_list(n, d, "dilation", dilation.count, spatial))
 		return false;
 	for (int i = 0; i < spatial; i++)
-		if (entry(stride, i) < 1 || entry(dilation, i) < 1 || entry(stride, i) > INT32_MAX ||
-		    entry(dilation, i) > INT32_MAX)
+		if (entry(stride, i) < 1 || entry(dilation, i) < 1 ||
+		    entry(stride, i) > INT32_MAX || entry(dilation, i) > INT32_MAX)
 			return BAD(d, n, "stride and dilation must be at least 1 and fit 32 bits");
 	return true;
 }
@@ -98,10 +102,11 @@ static dim window_out(struct graph *g, dim in, dim kernel, int64_t stride, int64
 }
 
 /* o * stride + k * dilation */
-static const struct expr *window_at(struct expr_pool *p, const struct expr *o, const struct expr *k, int64_t stride,
-				    int64_t dilation)
+static const struct expr *window_at(struct expr_pool *p, const struct expr *o, const struct expr *k,
+				    int64_t stride, int64_t dilation)
 {
-	return index_add(p, index_mul(p, o, expr_index(p, stride)), index_mul(p, k, expr_index(p, dilation)));
+	return index_add(p, index_mul(p, o, expr_index(p, stride)),
+			 index_mul(p, k, expr_index(p, dilation)));
 }
 
 /* ---- conv ---- */
@@ -133,7 +138,8 @@ bool infer_conv(struct graph *g, struct node *n, struct diag *d)
 		return false;
 	dims[0] = x->dims[0];
 	for (int i = 0; i < spatial; i++)
-		dims[i + 1] = window_out(g, x->dims[i + 1], w->dims[i], entry(a->stride, i), entry(a->dilation, i));
+		dims[i + 1] = window_out(g, x->dims[i + 1], w->dims[i], entry(a->stride, i),
+					 entry(a->dilation, i));
 	dims[spatial + 1] = w->dims[spatial + 1];
 	return op_result(n, d, 0, x->dtype, x->rank, dims);
 }
@@ -155,7 +161,8 @@ bool lower_conv(struct lowering *l, const struct node *n)
 		tap[i] = expr_axis(p, axes[i]);
 	}
 	for (int i = 0; i < spatial; i++)
-		from[i + 1] = window_at(p, at[i + 1], tap[i], entry(a->stride, i), entry(a->dilation, i));
+		from[i + 1] =
+			window_at(p, at[i + 1], tap[i], entry(a->stride, i), entry(a->dilation, i));
 	tap[spatial + 1] = at[spatial + 1];
 	from[spatial + 1] = tap[spatial];
 	if (a->group > 1) {
@@ -167,7 +174,8 @@ bool lower_conv(struct lowering *l, const struct node *n)
 	}
 	lower_store(l, n->out[0], at,
 		    expr_reduce(p, REDUCE_SUM, spatial + 1, axes,
-				expr_binary(p, EXPR_MUL, lower_load(l, n->in[0], from), lower_load(l, n->in[1], tap))));
+				expr_binary(p, EXPR_MUL, lower_load(l, n->in[0], from),
+					    lower_load(l, n->in[1], tap))));
 	return true;
 }
 
@@ -191,8 +199,8 @@ bool infer_pool(struct graph *g, struct node *n, struct diag *d)
 		if (a->size.at[i] < 1 || a->size.at[i] > INT32_MAX)
 			return BAD(d, n, "size must be at least 1 and fit 32 bits, found %lld",
 				   (long long)a->size.at[i]);
-		dims[i + 1] = window_out(g, x->dims[i + 1], dim_const(&g->dims, a->size.at[i]), entry(a->stride, i),
-					 entry(a->dilation, i));
+		dims[i + 1] = window_out(g, x->dims[i + 1], dim_const(&g->dims, a->size.at[i]),
+					 entry(a->stride, i), entry(a->dilation, i));
 	}
 	return op_result(n, d, 0, x->dtype, x->rank, dims);
 }
@@ -213,6 +221,7 @@ bool lower_pool(struct lowering *l, const struct node *n)
 					entry(a->dilation, i));
 	}
 	lower_store(l, n->out[0], at,
-		    expr_reduce(p, (enum reduce_kind)a->kind, a->size.count, axes, lower_load(l, n->in[0], from)));
+		    expr_reduce(p, (enum reduce_kind)a->kind, a->size.count, axes,
+				lower_load(l, n->in[0], from)));
 	return true;
 }

@@ -16,22 +16,25 @@ static bool binds(const struct node *n, dim d)
 	return false;
 }
 
-static bool check_region(const struct node *n, struct diag *d, const struct region *r, int params, int results)
+static bool check_region(const struct node *n, struct diag *d, const struct region *r, int params,
+			 int results)
 {
 	const char *name = op_table[n->op].name;
 
 	if (r->param_count != params)
-		return BAD(d, n, "the region of %s must have %d parameters, found %d", name, params, r->param_count);
+		return BAD(d, n, "the region of %s must have %d parameters, found %d", name, params,
+			   r->param_count);
 	if (r->result_count != results)
-		return BAD(d, n, "the region of %s must have %d results, found %d", name, results, r->result_count);
+		return BAD(d, n, "the region of %s must have %d results, found %d", name, results,
+			   r->result_count);
 	for (int i = 0; i < r->result_count; i++)
 		if (!r->results[i])
 			return BAD(d, n, "result %d of the region of %s is missing", i, name);
 	return true;
 }
 
-static bool same_form(struct graph *g, struct node *n, struct diag *d, const struct type *a, const struct type *b,
-		      const char *what)
+static bool same_form(struct graph *g, struct node *n, struct diag *d, const struct type *a,
+		      const struct type *b, const char *what)
 {
 	bool same = a->kind == b->kind;
 
@@ -62,10 +65,12 @@ bool infer_if(struct graph *g, struct node *n, struct diag *d)
 	    !check_region(n, d, n->regions[1], 0, n->out_count))
 		return false;
 	for (int i = 0; i < n->out_count; i++) {
-		const struct type *a = &n->regions[0]->results[i]->type, *b = &n->regions[1]->results[i]->type;
+		const struct type *a = &n->regions[0]->results[i]->type,
+				  *b = &n->regions[1]->results[i]->type;
 		struct type t = *a;
 
-		if (!same_form(g, n, d, a, b, arena_printf(&d->arena, "result %d of both branches", i)))
+		if (!same_form(g, n, d, a, b,
+			       arena_printf(&d->arena, "result %d of both branches", i)))
 			return false;
 		for (int k = 0; t.kind == TYPE_TENSOR && k < t.rank; k++) {
 			if (a->dims[k] == b->dims[k])
@@ -77,15 +82,16 @@ bool infer_if(struct graph *g, struct node *n, struct diag *d)
 		set_type(n, i, &t);
 	}
 	if (used > n->symbol_count)
-		return BAD(d, n, "the branches differ in %d dims, but the node binds %d symbols", used, n->symbol_count);
+		return BAD(d, n, "the branches differ in %d dims, but the node binds %d symbols",
+			   used, n->symbol_count);
 	return true;
 }
 
 /* ---- loop and scan ---- */
 
 /* A value of type t becomes the carried value of type p. */
-static bool check_carried(struct graph *g, struct node *n, struct diag *d, const struct type *p, const struct type *t,
-			  const char *what)
+static bool check_carried(struct graph *g, struct node *n, struct diag *d, const struct type *p,
+			  const struct type *t, const char *what)
 {
 	if (!same_form(g, n, d, p, t, what))
 		return false;
@@ -96,7 +102,8 @@ static bool check_carried(struct graph *g, struct node *n, struct diag *d, const
 }
 
 /* `count` carried values: operands from `in`, region parameters from `in`, region results from `from`. */
-static bool infer_carried(struct graph *g, struct node *n, struct diag *d, int count, int in, int from)
+static bool infer_carried(struct graph *g, struct node *n, struct diag *d, int count, int in,
+			  int from)
 {
 	const struct region *r = n->regions[0];
 
@@ -113,14 +120,16 @@ static bool infer_carried(struct graph *g, struct node *n, struct diag *d, int c
 }
 
 /* Results from `first` on: the region's, stacked along a new leading axis. */
-static bool infer_stacked(struct graph *g, struct node *n, struct diag *d, int first, int from, dim length)
+static bool infer_stacked(struct graph *g, struct node *n, struct diag *d, int first, int from,
+			  dim length)
 {
 	for (int i = first; i < n->out_count; i++) {
 		const struct type *t = &n->regions[0]->results[from + i - first]->type;
 		dim dims[HONE_MAX_RANK + 1] = {length};
 
 		if (t->kind != TYPE_TENSOR)
-			return BAD(d, n, "result %d cannot be stacked: %s", i, type_text(g, &d->arena, t));
+			return BAD(d, n, "result %d cannot be stacked: %s", i,
+				   type_text(g, &d->arena, t));
 		for (int k = 0; k < t->rank; k++)
 			dims[k + 1] = t->dims[k];
 		if (!op_result(n, d, i, t->dtype, t->rank + 1, dims))
@@ -140,21 +149,29 @@ bool infer_loop(struct graph *g, struct node *n, struct diag *d)
 	int carried = n->in_count - 2;
 	dim length = NULL;
 
-	if (!op_begin_any(g, n, d) || !op_scalar(g, n, d, 0, DT_I64) || !op_scalar(g, n, d, 1, DT_BOOL))
+	if (!op_begin_any(g, n, d) || !op_scalar(g, n, d, 0, DT_I64) ||
+	    !op_scalar(g, n, d, 1, DT_BOOL))
 		return false;
 	r = n->regions[0];
 	if (n->out_count < carried)
-		return BAD(d, n, "a loop has a result for each of %d carried values, found %d", carried, n->out_count);
+		return BAD(d, n, "a loop has a result for each of %d carried values, found %d",
+			   carried, n->out_count);
 	if (!check_region(n, d, r, n->in_count, n->out_count + 1))
 		return false;
-	if (!is_scalar(r->params[0], DT_I64) || !is_scalar(r->params[1], DT_BOOL) || !is_scalar(r->results[0], DT_BOOL))
-		return BAD(d, n, "the region of a loop takes an i64 and a bool scalar first, and gives a bool scalar");
+	if (!is_scalar(r->params[0], DT_I64) || !is_scalar(r->params[1], DT_BOOL) ||
+	    !is_scalar(r->results[0], DT_BOOL))
+		return BAD(d, n,
+			   "the region of a loop takes an i64 and a bool scalar first, and gives a "
+			   "bool scalar");
 	if (n->out_count > carried) {
 		if (!n->symbol_count)
-			return BAD(d, n, "a loop with stacked results binds its number of turns to a symbol");
+			return BAD(d, n,
+				   "a loop with stacked results binds its number of turns to a "
+				   "symbol");
 		length = dim_symbol(&g->dims, n->symbols[n->symbol_count - 1]);
 	}
-	return infer_carried(g, n, d, carried, 2, 1) && infer_stacked(g, n, d, carried, carried + 1, length);
+	return infer_carried(g, n, d, carried, 2, 1) &&
+	       infer_stacked(g, n, d, carried, carried + 1, length);
 }
 
 /* Operands after the carried ones give the region one slice a turn. */
@@ -163,13 +180,15 @@ static bool check_scanned(struct graph *g, struct node *n, struct diag *d, int c
 	for (int i = carried; i < n->in_count; i++) {
 		const struct type *x = &n->in[i]->type, *p = &n->regions[0]->params[i]->type;
 
-		if (x->kind != TYPE_TENSOR || p->kind != TYPE_TENSOR || x->dtype != p->dtype || x->rank != p->rank + 1)
-			return BAD(d, n, "operand %d, %s, does not have slices %s", i, op_type(g, d, n->in[i]),
-				   type_text(g, &d->arena, p));
+		if (x->kind != TYPE_TENSOR || p->kind != TYPE_TENSOR || x->dtype != p->dtype ||
+		    x->rank != p->rank + 1)
+			return BAD(d, n, "operand %d, %s, does not have slices %s", i,
+				   op_type(g, d, n->in[i]), type_text(g, &d->arena, p));
 		if (!graph_require(g, d, n, x->dims[0], length, "length of a scanned operand"))
 			return false;
 		for (int k = 0; k < p->rank; k++)
-			if (!graph_require(g, d, n, x->dims[k + 1], p->dims[k], "dims of a scanned operand"))
+			if (!graph_require(g, d, n, x->dims[k + 1], p->dims[k],
+					   "dims of a scanned operand"))
 				return false;
 	}
 	return true;
@@ -183,10 +202,11 @@ bool infer_scan(struct graph *g, struct node *n, struct diag *d)
 	if (!op_begin_any(g, n, d))
 		return false;
 	if (a->carried < 0 || a->carried > n->in_count || a->carried > n->out_count)
-		return BAD(d, n, "carried is %lld, with %d operands and %d results", (long long)a->carried,
-			   n->in_count, n->out_count);
+		return BAD(d, n, "carried is %lld, with %d operands and %d results",
+			   (long long)a->carried, n->in_count, n->out_count);
 	return check_region(n, d, n->regions[0], n->in_count, n->out_count) &&
-	       infer_carried(g, n, d, carried, 0, 0) && check_scanned(g, n, d, carried, a->length) &&
+	       infer_carried(g, n, d, carried, 0, 0) &&
+	       check_scanned(g, n, d, carried, a->length) &&
 	       infer_stacked(g, n, d, carried, carried, a->length);
 }
 

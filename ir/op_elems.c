@@ -81,7 +81,10 @@ static int compare(struct graph *g, int op, dim a, dim b)
 	return -1;
 }
 
-static dim from_truth(struct graph *g, int truth) { return truth < 0 ? NULL : dim_const(&g->dims, truth); }
+static dim from_truth(struct graph *g, int truth)
+{
+	return truth < 0 ? NULL : dim_const(&g->dims, truth);
+}
 
 /* Division and remainders follow scalar.def; symbolic ones only where both sides are known >= 0. */
 static dim divide(struct graph *g, int op, dim a, dim b)
@@ -169,7 +172,8 @@ static dim eval_cast(struct graph *g, const struct expr *e, dim a)
 	if (bits > 32)
 		return NULL;
 	if (dtype_class((enum dtype)e->type) == DTYPE_SIGNED)
-		return low >= -(INT64_C(1) << (bits - 1)) && high < INT64_C(1) << (bits - 1) ? a : NULL;
+		return low >= -(INT64_C(1) << (bits - 1)) && high < INT64_C(1) << (bits - 1) ? a
+											     : NULL;
 	return low >= 0 && high < INT64_C(1) << bits ? a : NULL;
 }
 

@@ -42,8 +42,9 @@ static bool check_take(struct node *n, struct diag *d, const struct shape *s)
 	if (!op_axis(n, d, s->axis, s->x->rank))
 		return false;
 	if (s->batch > s->axis || s->batch > s->idx->rank)
-		return BAD(d, n, "batch is %d, which is more than axis %d or the rank of the indices %d", s->batch,
-			   s->axis, s->idx->rank);
+		return BAD(d, n,
+			   "batch is %d, which is more than axis %d or the rank of the indices %d",
+			   s->batch, s->axis, s->idx->rank);
 	return true;
 }
 
@@ -54,7 +55,8 @@ static bool check_elements(struct graph *g, struct node *n, struct diag *d, cons
 	if (!op_axis(n, d, s->axis, s->x->rank) || !op_rank(g, n, d, 1, s->x->rank, s->x->rank))
 		return false;
 	for (int k = 0; k < s->x->rank; k++)
-		if (k != s->axis && !op_at_most(g, n, d, s->idx->dims[k], s->x->dims[k], "dims of the indices"))
+		if (k != s->axis &&
+		    !op_at_most(g, n, d, s->idx->dims[k], s->x->dims[k], "dims of the indices"))
 			return false;
 	return true;
 }
@@ -66,25 +68,29 @@ static bool check_nd(struct graph *g, struct node *n, struct diag *d, const stru
 	if (!op_rank(g, n, d, 1, 1, HONE_MAX_RANK))
 		return false;
 	if (!dim_is_const(idx->dims[idx->rank - 1]))
-		return BAD(d, n, "the last dim of the indices must be constant, found %s", op_type(g, d, n->in[1]));
+		return BAD(d, n, "the last dim of the indices must be constant, found %s",
+			   op_type(g, d, n->in[1]));
 	if (idx->dims[idx->rank - 1]->value > s->x->rank - s->batch || s->batch > idx->rank - 1)
-		return BAD(d, n, "indices %s do not fit %s with %d batch axes", op_type(g, d, n->in[1]),
-			   op_type(g, d, n->in[0]), s->batch);
+		return BAD(d, n, "indices %s do not fit %s with %d batch axes",
+			   op_type(g, d, n->in[1]), op_type(g, d, n->in[0]), s->batch);
 	return true;
 }
 
 /* Checks, and the dims of the elements that the indices pick. */
-static bool picked(struct graph *g, struct node *n, struct diag *d, const struct shape *s, int *rank, dim *dims)
+static bool picked(struct graph *g, struct node *n, struct diag *d, const struct shape *s,
+		   int *rank, dim *dims)
 {
 	int count = 0, first = 0, last = 0;
 
 	if (!op_integer(g, n, d, 1))
 		return false;
-	if (s->kind == KIND_TAKE ? !check_take(n, d, s)
-				 : s->kind == KIND_ELEMENTS ? !check_elements(g, n, d, s) : !check_nd(g, n, d, s))
+	if (s->kind == KIND_TAKE       ? !check_take(n, d, s)
+	    : s->kind == KIND_ELEMENTS ? !check_elements(g, n, d, s)
+				       : !check_nd(g, n, d, s))
 		return false;
 	for (int k = 0; k < s->batch; k++)
-		if (!graph_require(g, d, n, s->x->dims[k], s->idx->dims[k], "batch dims of data and indices"))
+		if (!graph_require(g, d, n, s->x->dims[k], s->idx->dims[k],
+				   "batch dims of data and indices"))
 			return false;
 	if (s->kind == KIND_TAKE)
 		first = s->axis, last = s->axis + 1;
@@ -94,7 +100,8 @@ static bool picked(struct graph *g, struct node *n, struct diag *d, const struct
 		return BAD(d, n, "the result would have a rank over %d", HONE_MAX_RANK);
 	for (int k = 0; k < first; k++)
 		dims[count++] = s->x->dims[k];
-	for (int k = s->kind == KIND_TAKE ? s->batch : 0; k < s->idx->rank - (s->kind == KIND_ND); k++)
+	for (int k = s->kind == KIND_TAKE ? s->batch : 0; k < s->idx->rank - (s->kind == KIND_ND);
+	     k++)
 		dims[count++] = s->idx->dims[k];
 	for (int k = last; k < s->x->rank; k++)
 		dims[count++] = s->x->dims[k];
@@ -107,7 +114,8 @@ static void take_elems(struct graph *g, struct node *n, const struct shape *s)
 {
 	int count = elems_count(&n->out[0]->type), from[ELEMS_MAX];
 
-	if (s->kind != KIND_TAKE || s->x->rank != 1 || !n->in[0]->elems || !n->in[1]->elems || count < 0)
+	if (s->kind != KIND_TAKE || s->x->rank != 1 || !n->in[0]->elems || !n->in[1]->elems ||
+	    count < 0)
 		return;
 	for (int i = 0; i < count; i++) {
 		dim at = n->in[1]->elems[i];
@@ -167,14 +175,16 @@ bool infer_scatter(struct graph *g, struct node *n, struct diag *d)
 /* ---- lowering ---- */
 
 /* idx at an index, checked to be below the extent of x's axis. */
-static const struct expr *checked(struct lowering *l, const struct node *n, const struct expr *const *at, dim extent)
+static const struct expr *checked(struct lowering *l, const struct node *n,
+				  const struct expr *const *at, dim extent)
 {
-	return expr_check(exprs_of(l), lower_load_index(l, n->in[1], at), expr_dim(exprs_of(l), extent));
+	return expr_check(exprs_of(l), lower_load_index(l, n->in[1], at),
+			  expr_dim(exprs_of(l), extent));
 }
 
 /* Where in x the picked element `at` (of `rank` axes) is. */
-static void locate(struct lowering *l, const struct node *n, const struct shape *s, const struct expr *const *at,
-		   const struct expr **from)
+static void locate(struct lowering *l, const struct node *n, const struct shape *s,
+		   const struct expr *const *at, const struct expr **from)
 {
 	int own = s->idx->rank - (s->kind == KIND_ND);
 	index_list at_idx;
@@ -186,7 +196,9 @@ static void locate(struct lowering *l, const struct node *n, const struct shape 
 		for (int k = s->batch; k < s->idx->rank; k++)
 			at_idx[k] = at[s->axis + k - s->batch];
 		for (int k = 0; k < s->x->rank; k++)
-			from[k] = k < s->axis ? at[k] : k > s->axis ? at[k + s->idx->rank - s->batch - 1] : NULL;
+			from[k] = k < s->axis   ? at[k]
+				  : k > s->axis ? at[k + s->idx->rank - s->batch - 1]
+						: NULL;
 		from[s->axis] = checked(l, n, at_idx, s->x->dims[s->axis]);
 		break;
 	case KIND_ELEMENTS:

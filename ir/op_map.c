@@ -13,7 +13,8 @@ static bool is_foreign(const struct expr *e, void *self)
 	bool ok = true;
 
 	if (e->op == EXPR_PARAM)
-		ok = e->index >= 0 && e->index < c->n->in_count && e->type == value_compute(c->n->in[e->index]);
+		ok = e->index >= 0 && e->index < c->n->in_count &&
+		     e->type == value_compute(c->n->in[e->index]);
 	else if (e->op >= EXPR_AXIS)
 		ok = false;
 	if (!ok)
@@ -27,8 +28,9 @@ static bool check_expr(struct graph *g, struct node *n, struct diag *d, enum dty
 
 	if (expr_any(n->expr, is_foreign, &c)) {
 		if (c.bad->op == EXPR_PARAM && c.bad->index >= 0 && c.bad->index < n->in_count)
-			return BAD(d, n, "the expression reads operand %d as %s, but it is %s", c.bad->index,
-				   dtype_name((enum dtype)c.bad->type), op_type(g, d, n->in[c.bad->index]));
+			return BAD(d, n, "the expression reads operand %d as %s, but it is %s",
+				   c.bad->index, dtype_name((enum dtype)c.bad->type),
+				   op_type(g, d, n->in[c.bad->index]));
 		return BAD(d, n, "the expression reads something that is no operand");
 	}
 	if (dtype_compute(type) != (enum dtype)n->expr->type || type == DT_STRING)
@@ -62,7 +64,9 @@ static bool broadcast(struct graph *g, struct node *n, struct diag *d, int *rank
 			if (t->dims[k] == whole || dim_is(t->dims[k], 1))
 				continue;
 			if (!op_broadcasts(g, n, d, t->dims[k], whole,
-					   arena_printf(g->arena, "axis %d of operand %d and the others", k, i)))
+					   arena_printf(g->arena,
+							"axis %d of operand %d and the others", k,
+							i)))
 				return false;
 		}
 	}
@@ -109,7 +113,8 @@ bool lower_map(struct lowering *l, const struct node *n)
 {
 	const struct type *t = &n->out[0]->type;
 	const struct expr *index[HONE_MAX_RANK];
-	const struct expr **with = ARENA_ARRAY(l->kernel->arena, const struct expr *, n->in_count + 1);
+	const struct expr **with =
+		ARENA_ARRAY(l->kernel->arena, const struct expr *, n->in_count + 1);
 
 	lower_open(l, t, index);
 	for (int i = 0; i < n->in_count; i++)

@@ -16,11 +16,13 @@ bool infer_reshape(struct graph *g, struct node *n, struct diag *d)
 		return false;
 	for (int i = 0; i < to->count; i++)
 		if (dim_upper(to->at[i]) < 0)
-			return BAD(d, n, "dims must not be negative, found %s", op_type(g, d, n->out[0]));
+			return BAD(d, n, "dims must not be negative, found %s",
+				   op_type(g, d, n->out[0]));
 	count = type_count_const(&n->in[0]->type);
-	if (count >= 0 && type_count_const(&n->out[0]->type) >= 0 && count != type_count_const(&n->out[0]->type))
-		return BAD(d, n, "cannot view %s as %s: the numbers of elements differ", op_type(g, d, n->in[0]),
-			   op_type(g, d, n->out[0]));
+	if (count >= 0 && type_count_const(&n->out[0]->type) >= 0 &&
+	    count != type_count_const(&n->out[0]->type))
+		return BAD(d, n, "cannot view %s as %s: the numbers of elements differ",
+			   op_type(g, d, n->in[0]), op_type(g, d, n->out[0]));
 	if (!graph_require(g, d, n, type_count(g, &n->in[0]->type), type_count(g, &n->out[0]->type),
 			   "numbers of elements before and after"))
 		return false;
@@ -47,7 +49,8 @@ static dim product(struct dim_pool *p, const struct type *t, int from, int to)
 }
 
 /* The shortest segment from s->x0, s->y0 on; all that is left when no shorter one is proved. */
-static void find_segment(struct dim_pool *p, const struct type *x, const struct type *y, struct segment *s)
+static void find_segment(struct dim_pool *p, const struct type *x, const struct type *y,
+			 struct segment *s)
 {
 	int best = 2 * HONE_MAX_RANK + 1;
 
@@ -64,8 +67,9 @@ static void find_segment(struct dim_pool *p, const struct type *x, const struct 
 }
 
 /* x's indices in a segment: y's joined to one linear index, which is split by x's dims. */
-static void map_segment(struct expr_pool *p, const struct type *x, const struct type *y, const struct segment *s,
-			const struct expr *const *in, const struct expr **out)
+static void map_segment(struct expr_pool *p, const struct type *x, const struct type *y,
+			const struct segment *s, const struct expr *const *in,
+			const struct expr **out)
 {
 	const struct expr *linear = expr_index(p, 0);
 	int first = s->x0;
@@ -171,7 +175,8 @@ static bool check_slice(struct graph *g, struct node *n, struct diag *d, int axi
 	dim one = dim_const(p, 1), zero = dim_const(p, 0), size = a->size.at[axis];
 	dim whole = n->in[0]->type.dims[axis];
 	dim first = a->at.at[axis];
-	dim last = dim_add(p, first, dim_mul(p, dim_sub(p, size, one), dim_const(p, step_of(n, axis))));
+	dim last = dim_add(p, first,
+			   dim_mul(p, dim_sub(p, size, one), dim_const(p, step_of(n, axis))));
 	dim low = step_of(n, axis) > 0 ? first : last, high = step_of(n, axis) > 0 ? last : first;
 
 	if (dim_is(size, 0))
@@ -204,7 +209,8 @@ static void slice_elems(struct graph *g, struct node *n)
 		elems_coordinates(&n->out[0]->type, i, at);
 		from[i] = 0;
 		for (int k = 0; k < x->rank; k++)
-			from[i] = (int)(from[i] * x->dims[k]->value + a->at.at[k]->value + at[k] * step_of(n, k));
+			from[i] = (int)(from[i] * x->dims[k]->value + a->at.at[k]->value +
+					at[k] * step_of(n, k));
 	}
 	elems_permute(g, n, from);
 }
@@ -217,12 +223,14 @@ bool infer_slice(struct graph *g, struct node *n, struct diag *d)
 	if (!op_begin(g, n, d))
 		return false;
 	x = &n->in[0]->type;
-	if (!op_list(n, d, "at", a->at.count, x->rank) || !op_list(n, d, "size", a->size.count, x->rank) ||
+	if (!op_list(n, d, "at", a->at.count, x->rank) ||
+	    !op_list(n, d, "size", a->size.count, x->rank) ||
 	    (a->step.count && !op_list(n, d, "step", a->step.count, x->rank)))
 		return false;
 	for (int k = 0; k < x->rank; k++) {
 		if (step_of(n, k) == 0 || step_of(n, k) > INT32_MAX || step_of(n, k) < -INT32_MAX)
-			return BAD(d, n, "step must not be 0, and fit 32 bits, found %lld", (long long)step_of(n, k));
+			return BAD(d, n, "step must not be 0, and fit 32 bits, found %lld",
+				   (long long)step_of(n, k));
 		if (!check_slice(g, n, d, k))
 			return false;
 	}
@@ -263,7 +271,8 @@ bool infer_expand(struct graph *g, struct node *n, struct diag *d)
 	if (!op_result(n, d, 0, x->dtype, to->count, to->at))
 		return false;
 	for (int k = 0; k < x->rank; k++)
-		if (!op_broadcasts(g, n, d, x->dims[k], to->at[to->count - x->rank + k], "dims before and after"))
+		if (!op_broadcasts(g, n, d, x->dims[k], to->at[to->count - x->rank + k],
+				   "dims before and after"))
 			return false;
 	count = elems_count(&n->out[0]->type);
 	if (!n->in[0]->elems || count < 0)
@@ -301,7 +310,8 @@ bool infer_pad(struct graph *g, struct node *n, struct diag *d)
 	if (!op_begin(g, n, d))
 		return false;
 	x = &n->in[0]->type;
-	if (!op_list(n, d, "lo", a->lo.count, x->rank) || !op_list(n, d, "hi", a->hi.count, x->rank))
+	if (!op_list(n, d, "lo", a->lo.count, x->rank) ||
+	    !op_list(n, d, "hi", a->hi.count, x->rank))
 		return false;
 	if (n->in_count == 2 && n->in[1] && !op_scalar(g, n, d, 1, x->dtype))
 		return false;
@@ -309,7 +319,8 @@ bool infer_pad(struct graph *g, struct node *n, struct diag *d)
 		bool none = a->lo.at[k] == zero && a->hi.at[k] == zero;
 
 		if (!none && a->kind != PAD_CONSTANT &&
-		    !op_at_most(g, n, d, dim_const(p, 1), x->dims[k], "an axis padded from its own elements"))
+		    !op_at_most(g, n, d, dim_const(p, 1), x->dims[k],
+				"an axis padded from its own elements"))
 			return false;
 		dims[k] = op_clamp(g, dim_add(p, dim_add(p, x->dims[k], a->lo.at[k]), a->hi.at[k]));
 	}
@@ -357,13 +368,15 @@ bool lower_pad(struct lowering *l, const struct node *n)
 		if (dim_upper(a->lo.at[k]) > 0)
 			inside = both(p, inside, expr_binary(p, EXPR_GE, j, expr_index(p, 0)));
 		if (dim_upper(a->hi.at[k]) > 0)
-			inside = both(p, inside, expr_binary(p, EXPR_LT, j, expr_dim(p, x->dims[k])));
+			inside = both(p, inside,
+				      expr_binary(p, EXPR_LT, j, expr_dim(p, x->dims[k])));
 		from[k] = pad_source(p, a->kind, j, x->dims[k]);
 	}
 	value = lower_load(l, n->in[0], from);
 	if (inside && a->kind == PAD_CONSTANT) {
-		outside = n->in_count == 2 && n->in[1] ? lower_load(l, n->in[1], NULL)
-						       : expr_real(p, value_compute(n->in[0]), a->value);
+		outside = n->in_count == 2 && n->in[1]
+				  ? lower_load(l, n->in[1], NULL)
+				  : expr_real(p, value_compute(n->in[0]), a->value);
 		value = expr_select(p, inside, value, outside);
 	}
 	lower_store(l, n->out[0], at, value);
@@ -387,8 +400,9 @@ static bool check_concat(struct graph *g, struct node *n, struct diag *d, int ax
 				continue;
 			}
 			if (t->dims[k] != dims[k] &&
-			    !graph_require(g, d, n, dims[k], t->dims[k],
-					   arena_printf(g->arena, "axis %d of operands 0 and %d", k, i)))
+			    !graph_require(
+				    g, d, n, dims[k], t->dims[k],
+				    arena_printf(g->arena, "axis %d of operands 0 and %d", k, i)))
 				return false;
 			if (dim_is_const(t->dims[k]))
 				dims[k] = t->dims[k];
@@ -411,7 +425,8 @@ static void concat_elems(struct graph *g, struct node *n, int axis)
 		elems_coordinates(&n->out[0]->type, i, at);
 		while (k < n->in_count - 1 && at[axis] >= n->in[k]->type.dims[axis]->value)
 			at[axis] -= (int)n->in[k++]->type.dims[axis]->value;
-		elems[i] = n->in[k]->elems ? elems_broadcast(n->in[k], n->in[k]->type.rank, at) : NULL;
+		elems[i] =
+			n->in[k]->elems ? elems_broadcast(n->in[k], n->in[k]->type.rank, at) : NULL;
 	}
 	n->out[0]->elems = elems;
 }

@@ -40,8 +40,8 @@ const struct expr *reduce_identity(struct expr_pool *p, enum reduce_kind kind, e
 	bool is_signed = dtype_class(t) == DTYPE_SIGNED;
 	int bits = dtype_bits(t);
 	int64_t most = bits == 64 && is_signed ? INT64_MAX
-		       : is_signed	       ? (INT64_C(1) << (bits - 1)) - 1
-		       : bits == 64	       ? -1
+		       : is_signed             ? (INT64_C(1) << (bits - 1)) - 1
+		       : bits == 64            ? -1
 					       : (INT64_C(1) << bits) - 1;
 
 	switch (kind) {
@@ -141,7 +141,8 @@ bool lower_reduce(struct lowering *l, const struct node *n)
 		next += !gone || a->keep;
 	}
 	lower_store(l, n->out[0], at,
-		    expr_reduce(p, (enum reduce_kind)a->kind, count, axes, lower_load(l, n->in[0], from)));
+		    expr_reduce(p, (enum reduce_kind)a->kind, count, axes,
+				lower_load(l, n->in[0], from)));
 	return true;
 }
 
@@ -222,8 +223,9 @@ bool lower_cumulate(struct lowering *l, const struct node *n)
 	k_for(&l->at, axis, false);
 	at[a->axis] = expr_axis(p, axis);
 	if (a->reverse)
-		at[a->axis] = index_sub(p, index_sub(p, expr_dim(p, x->dims[a->axis]), expr_index(p, 1)),
-					at[a->axis]);
+		at[a->axis] =
+			index_sub(p, index_sub(p, expr_dim(p, x->dims[a->axis]), expr_index(p, 1)),
+				  at[a->axis]);
 	next = expr_binary(p, reduce_op(kind), sum, lower_load(l, n->in[0], at));
 	if (a->exclusive)
 		lower_store(l, n->out[0], at, sum);
@@ -242,12 +244,13 @@ bool infer_softmax(struct graph *g, struct node *n, struct diag *d)
 	if (!op_begin(g, n, d) || !op_float(g, n, d, 0))
 		return false;
 	x = &n->in[0]->type;
-	return op_axis(n, d, ATTRS(softmax, n)->axis, x->rank) && op_result(n, d, 0, x->dtype, x->rank, x->dims);
+	return op_axis(n, d, ATTRS(softmax, n)->axis, x->rank) &&
+	       op_result(n, d, 0, x->dtype, x->rank, x->dims);
 }
 
 /* The load of operand 0 at `at` with entry `axis` replaced. */
-static const struct expr *load_along(struct lowering *l, const struct node *n, const struct expr *const *at,
-				     int64_t axis, int along)
+static const struct expr *load_along(struct lowering *l, const struct node *n,
+				     const struct expr *const *at, int64_t axis, int along)
 {
 	index_list from;
 
@@ -314,8 +317,8 @@ bool infer_normalize(struct graph *g, struct node *n, struct diag *d)
 }
 
 /* The mean over the axes of (x - shift)^2, or of x when shift is NULL and not `square`. */
-static const struct expr *mean(struct lowering *l, const struct node *n, const struct expr *const *at,
-			       const struct expr *shift, bool square)
+static const struct expr *mean(struct lowering *l, const struct node *n,
+			       const struct expr *const *at, const struct expr *shift, bool square)
 {
 	struct expr_pool *p = exprs_of(l);
 	const struct ints *axes = &ATTRS(normalize, n)->axes;
@@ -359,11 +362,14 @@ bool lower_normalize(struct lowering *l, const struct node *n)
 	if (shift)
 		x = expr_binary(p, EXPR_SUB, x, shift);
 	x = expr_binary(p, EXPR_DIV, x,
-			expr_unary(p, EXPR_SQRT, expr_binary(p, EXPR_ADD, variance, expr_real(p, t, a->eps))));
+			expr_unary(p, EXPR_SQRT,
+				   expr_binary(p, EXPR_ADD, variance, expr_real(p, t, a->eps))));
 	if (n->in_count > 1 && n->in[1])
-		x = expr_binary(p, EXPR_MUL, x, lower_load_broadcast(l, n->in[1], y->rank, y->dims, at));
+		x = expr_binary(p, EXPR_MUL, x,
+				lower_load_broadcast(l, n->in[1], y->rank, y->dims, at));
 	if (n->in_count > 2 && n->in[2])
-		x = expr_binary(p, EXPR_ADD, x, lower_load_broadcast(l, n->in[2], y->rank, y->dims, at));
+		x = expr_binary(p, EXPR_ADD, x,
+				lower_load_broadcast(l, n->in[2], y->rank, y->dims, at));
 	lower_store(l, n->out[0], at, x);
 	return true;
 }

@@ -33,7 +33,8 @@ bool infer_topk(struct graph *g, struct node *n, struct diag *d)
 	    !op_at_most(g, n, d, a->k, y.dims[a->axis], "k"))
 		return false;
 	y.dims[a->axis] = a->k;
-	return op_result(n, d, 0, y.dtype, y.rank, y.dims) && op_result(n, d, 1, DT_I64, y.rank, y.dims);
+	return op_result(n, d, 0, y.dtype, y.rank, y.dims) &&
+	       op_result(n, d, 1, DT_I64, y.rank, y.dims);
 }
 
 /* call topk(axis, largest, sorted, k) */
@@ -41,7 +42,8 @@ bool lower_topk(struct lowering *l, const struct node *n)
 {
 	const struct attrs_topk *a = ATTRS(topk, n);
 	struct dim_pool *p = &l->graph->dims;
-	dim attrs[4] = {dim_const(p, a->axis), dim_const(p, a->largest), dim_const(p, a->sorted), a->k};
+	dim attrs[4] = {dim_const(p, a->axis), dim_const(p, a->largest), dim_const(p, a->sorted),
+			a->k};
 
 	lower_call(l, n, "topk", 4, attrs);
 	return true;
@@ -67,8 +69,9 @@ bool infer_unique(struct graph *g, struct node *n, struct diag *d)
 	} else {
 		y.dims[a->axis] = count;
 	}
-	return op_result(n, d, 0, y.dtype, y.rank, y.dims) && op_result(n, d, 1, DT_I64, 1, &count) &&
-	       op_result(n, d, 2, DT_I64, 1, &whole) && op_result(n, d, 3, DT_I64, 1, &count);
+	return op_result(n, d, 0, y.dtype, y.rank, y.dims) &&
+	       op_result(n, d, 1, DT_I64, 1, &count) && op_result(n, d, 2, DT_I64, 1, &whole) &&
+	       op_result(n, d, 3, DT_I64, 1, &count);
 }
 
 /* call unique(axis or -1000 when flat, sorted) */
@@ -89,13 +92,14 @@ bool infer_nms(struct graph *g, struct node *n, struct diag *d)
 	const struct type *boxes, *scores;
 	dim dims[2];
 
-	if (!op_begin(g, n, d) || !op_symbols(n, d, 1) || !op_rank(g, n, d, 0, 3, 3) || !op_rank(g, n, d, 1, 3, 3))
+	if (!op_begin(g, n, d) || !op_symbols(n, d, 1) || !op_rank(g, n, d, 0, 3, 3) ||
+	    !op_rank(g, n, d, 1, 3, 3))
 		return false;
 	boxes = &n->in[0]->type;
 	scores = &n->in[1]->type;
 	if (boxes->dtype != DT_F32 || scores->dtype != DT_F32)
-		return BAD(d, n, "boxes and scores must be f32, found %s and %s", op_type(g, d, n->in[0]),
-			   op_type(g, d, n->in[1]));
+		return BAD(d, n, "boxes and scores must be f32, found %s and %s",
+			   op_type(g, d, n->in[0]), op_type(g, d, n->in[1]));
 	if (!graph_require(g, d, n, boxes->dims[2], dim_const(&g->dims, 4), "numbers of a box") ||
 	    !graph_require(g, d, n, boxes->dims[0], scores->dims[0], "batch of boxes and scores") ||
 	    !graph_require(g, d, n, boxes->dims[1], scores->dims[2], "numbers of boxes and scores"))
@@ -103,9 +107,10 @@ bool infer_nms(struct graph *g, struct node *n, struct diag *d)
 	for (int i = 2; i < n->in_count; i++) {
 		const struct type *t = n->in[i] ? &n->in[i]->type : NULL;
 
-		if (t && (t->rank > 1 || type_count_const(t) != 1 || t->dtype != (i == 2 ? DT_I64 : DT_F32)))
-			return BAD(d, n, "operand %d must be one %s, found %s", i, i == 2 ? "i64" : "f32",
-				   op_type(g, d, n->in[i]));
+		if (t && (t->rank > 1 || type_count_const(t) != 1 ||
+			  t->dtype != (i == 2 ? DT_I64 : DT_F32)))
+			return BAD(d, n, "operand %d must be one %s, found %s", i,
+				   i == 2 ? "i64" : "f32", op_type(g, d, n->in[i]));
 	}
 	dims[0] = dim_symbol(&g->dims, n->symbols[0]);
 	dims[1] = dim_const(&g->dims, 3);

@@ -15,11 +15,14 @@ static bool check_const(struct graph *g, struct node *n, struct diag *d)
 		return BAD(d, n, "a constant must be a tensor of rank 0 to %d", HONE_MAX_RANK);
 	for (int i = 0; i < type->rank; i++)
 		if (!type->dims[i] || !dim_is_const(type->dims[i]) || type->dims[i]->value < 0)
-			return BAD(d, n, "a constant must have constant dims, found %s", op_type(g, d, n->out[0]));
+			return BAD(d, n, "a constant must have constant dims, found %s",
+				   op_type(g, d, n->out[0]));
 	count = type_count_const(type);
-	if (t->kind == TENSOR_BYTES && type->dtype != DT_STRING && t->size != dtype_bytes(type->dtype, count))
-		return BAD(d, n, "a constant %s has %lld bytes, found %lld", op_type(g, d, n->out[0]),
-			   (long long)dtype_bytes(type->dtype, count), (long long)t->size);
+	if (t->kind == TENSOR_BYTES && type->dtype != DT_STRING &&
+	    t->size != dtype_bytes(type->dtype, count))
+		return BAD(d, n, "a constant %s has %lld bytes, found %lld",
+			   op_type(g, d, n->out[0]), (long long)dtype_bytes(type->dtype, count),
+			   (long long)t->size);
 	if (t->kind == TENSOR_BYTES && t->size && !t->data)
 		return BAD(d, n, "a constant has no data");
 	return true;
@@ -48,7 +51,8 @@ bool infer_param(struct graph *g, struct node *n, struct diag *d)
 	if (!op_begin(g, n, d))
 		return false;
 	if (dtype_compute(t) != t || t == DT_STRING || t == DT_NONE)
-		return BAD(d, n, "a parameter must have a type that is computed in, found %s", dtype_name(t));
+		return BAD(d, n, "a parameter must have a type that is computed in, found %s",
+			   dtype_name(t));
 	return op_result(n, d, 0, t, 0, NULL);
 }
 
@@ -78,8 +82,9 @@ bool lower_shape(struct lowering *l, const struct node *n)
 	for (int i = at->dims.count - 1; i >= 0; i--) {
 		const struct expr *here = expr_binary(p, EXPR_EQ, index[0], expr_index(p, i));
 
-		value = i == at->dims.count - 1 ? expr_dim(p, at->dims.at[i])
-						: expr_select(p, here, expr_dim(p, at->dims.at[i]), value);
+		value = i == at->dims.count - 1
+				? expr_dim(p, at->dims.at[i])
+				: expr_select(p, here, expr_dim(p, at->dims.at[i]), value);
 	}
 	lower_store(l, n->out[0], index, value);
 	return true;
@@ -95,8 +100,8 @@ bool infer_bind(struct graph *g, struct node *n, struct diag *d)
 	if (x->dtype != DT_I64)
 		return BAD(d, n, "operand 0 must be i64, found %s", op_type(g, d, n->in[0]));
 	if (x->rank == 1 && !dim_is(x->dims[0], n->symbol_count))
-		return BAD(d, n, "operand 0 must have %d elements, one for each symbol, found %s", n->symbol_count,
-			   op_type(g, d, n->in[0]));
+		return BAD(d, n, "operand 0 must have %d elements, one for each symbol, found %s",
+			   n->symbol_count, op_type(g, d, n->in[0]));
 	return x->rank == 1 || op_symbols(n, d, 1);
 }
 
@@ -110,7 +115,8 @@ bool infer_iota(struct graph *g, struct node *n, struct diag *d)
 	if (!op_begin(g, n, d) || !op_axis(n, d, at->axis, at->dims.count))
 		return false;
 	if (at->type == DT_BOOL || at->type == DT_STRING || at->type == DT_NONE)
-		return BAD(d, n, "iota needs a numeric type, found %s", dtype_name((enum dtype)at->type));
+		return BAD(d, n, "iota needs a numeric type, found %s",
+			   dtype_name((enum dtype)at->type));
 	if (!op_result(n, d, 0, (enum dtype)at->type, at->dims.count, at->dims.at))
 		return false;
 	count = elems_count(&n->out[0]->type);
@@ -129,7 +135,8 @@ bool lower_iota(struct lowering *l, const struct node *n)
 
 	lower_open(l, &n->out[0]->type, index);
 	lower_store(l, n->out[0], index,
-		    expr_cast(exprs_of(l), EXPR_CAST, value_compute(n->out[0]), index[ATTRS(iota, n)->axis]));
+		    expr_cast(exprs_of(l), EXPR_CAST, value_compute(n->out[0]),
+			      index[ATTRS(iota, n)->axis]));
 	return true;
 }
 

@@ -47,7 +47,8 @@ static int teardown(void **state)
 
 /* An f32 or i64 input of up to 4 dims (0 ends them) with the given data, or with values of its own. Its
  * first dim is N where `symbolic`. */
-static struct value *input_of(struct fixture *f, enum dtype t, const int *sizes, bool symbolic, const void *data)
+static struct value *input_of(struct fixture *f, enum dtype t, const int *sizes, bool symbolic,
+			      const void *data)
 {
 	hone_tensor *x = &f->inputs[f->input_count++];
 	dim dims[4];
@@ -57,7 +58,8 @@ static struct value *input_of(struct fixture *f, enum dtype t, const int *sizes,
 	*x = (hone_tensor){.dtype = (int32_t)t};
 	for (; x->rank < 4 && sizes[x->rank]; x->rank++) {
 		x->dims[x->rank] = sizes[x->rank];
-		dims[x->rank] = symbolic && !x->rank ? f->n : dim_const(&f->g->dims, sizes[x->rank]);
+		dims[x->rank] =
+			symbolic && !x->rank ? f->n : dim_const(&f->g->dims, sizes[x->rank]);
 		count *= sizes[x->rank];
 	}
 	x->size = dtype_bytes(t, count);
@@ -85,7 +87,8 @@ static struct value *op(struct builder *b, enum op_id id, const void *attrs, int
 	for (int i = 0; i < count; i++)
 		in[i] = va_arg(args, struct value *);
 	va_end(args);
-	n = graph_add(b, &(struct node_spec){.op = id, .in_count = count, .in = in, .attrs = attrs});
+	n = graph_add(b,
+		      &(struct node_spec){.op = id, .in_count = count, .in = in, .attrs = attrs});
 	return n ? n->out[0] : NULL;
 }
 
@@ -160,7 +163,10 @@ static struct kernel *expect_joined(struct fixture *f, build_fn *build, struct v
 	inner.region = r;
 	build(&inner, in, joined);
 	region_set_results(f->g, r, count, joined);
-	n = graph_add(&f->b, &(struct node_spec){.op = OP_group, .out_count = count, .region_count = 1, .regions = &r});
+	n = graph_add(&f->b, &(struct node_spec){.op = OP_group,
+						 .out_count = count,
+						 .region_count = 1,
+						 .regions = &r});
 	if (!n)
 		diag_print(&f->diag, stderr, false);
 	assert_non_null(n);
@@ -178,7 +184,8 @@ static struct kernel *expect_joined(struct fixture *f, build_fn *build, struct v
 			float a = ((float *)y[i].data)[k], b = ((float *)y[count + i].data)[k];
 
 			if (!(fabsf(a - b) <= 1e-5f + 1e-5f * fabsf(a)))
-				fail_msg("result %d, element %d: %g alone, %g joined", i, (int)k, (double)a, (double)b);
+				fail_msg("result %d, element %d: %g alone, %g joined", i, (int)k,
+					 (double)a, (double)b);
 		}
 	}
 	for (int i = 0; i < 2 * count; i++)
@@ -229,7 +236,8 @@ static void reshape_that_splits_an_axis_needs_no_division(void **state)
 {
 	struct fixture *f = *state;
 	struct value *x = INPUT_N(f, 3, 4, 6), *y;
-	dim dims[5] = {f->n, size_of(&f->b, 2), size_of(&f->b, 2), size_of(&f->b, 3), size_of(&f->b, 2)};
+	dim dims[5] = {f->n, size_of(&f->b, 2), size_of(&f->b, 2), size_of(&f->b, 3),
+		       size_of(&f->b, 2)};
 	const struct stmt *s;
 	int count, axes[HONE_MAX_RANK];
 
@@ -244,7 +252,8 @@ static void transpose_and_slice_backwards(void **state)
 {
 	struct fixture *f = *state;
 	struct value *x = input_of(f, DT_F32, (int[5]){2, 3}, false, (float[]){1, 2, 3, 4, 5, 6});
-	dim at[2] = {size_of(&f->b, 2), size_of(&f->b, 0)}, size[2] = {size_of(&f->b, 2), size_of(&f->b, 2)};
+	dim at[2] = {size_of(&f->b, 2), size_of(&f->b, 0)},
+	    size[2] = {size_of(&f->b, 2), size_of(&f->b, 2)};
 	int64_t step[2] = {-2, 1};
 
 	x = add_transpose(&f->b, x, (int[]){1, 0});
@@ -259,11 +268,23 @@ static struct value *pad_by(struct fixture *f, int kind, int lo, int hi)
 	return op(&f->b, OP_pad, &a, 1, FLOATS(f, 3, 1, 2, 3));
 }
 
-static void pad_constant(void **state) { EXPECT(*state, pad_by(*state, 0, 2, 1), 6, 9, 9, 1, 2, 3, 9); }
-static void pad_negative_cuts(void **state) { EXPECT(*state, pad_by(*state, 0, -1, 2), 4, 2, 3, 9, 9); }
+static void pad_constant(void **state)
+{
+	EXPECT(*state, pad_by(*state, 0, 2, 1), 6, 9, 9, 1, 2, 3, 9);
+}
+static void pad_negative_cuts(void **state)
+{
+	EXPECT(*state, pad_by(*state, 0, -1, 2), 4, 2, 3, 9, 9);
+}
 static void pad_edge(void **state) { EXPECT(*state, pad_by(*state, 1, 2, 1), 6, 1, 1, 1, 2, 3, 3); }
-static void pad_reflect(void **state) { EXPECT(*state, pad_by(*state, 2, 2, 3), 8, 3, 2, 1, 2, 3, 2, 1, 2); }
-static void pad_wrap(void **state) { EXPECT(*state, pad_by(*state, 3, 4, 1), 8, 3, 1, 2, 3, 1, 2, 3, 1); }
+static void pad_reflect(void **state)
+{
+	EXPECT(*state, pad_by(*state, 2, 2, 3), 8, 3, 2, 1, 2, 3, 2, 1, 2);
+}
+static void pad_wrap(void **state)
+{
+	EXPECT(*state, pad_by(*state, 3, 4, 1), 8, 3, 1, 2, 3, 1, 2, 3, 1);
+}
 
 static void concat_and_expand(void **state)
 {
@@ -271,7 +292,8 @@ static void concat_and_expand(void **state)
 	struct value *in[2] = {FLOATS(f, 2, 1, 2), FLOATS(f, 3, 3, 4, 5)};
 	dim dims[2] = {size_of(&f->b, 2), size_of(&f->b, 5)};
 
-	EXPECT(f, add_expand(&f->b, add_concat(&f->b, 0, 2, in), 2, dims), 10, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5);
+	EXPECT(f, add_expand(&f->b, add_concat(&f->b, 0, 2, in), 2, dims), 10, 1, 2, 3, 4, 5, 1, 2,
+	       3, 4, 5);
 }
 
 /* N is 1 here: an axis that may be 1 must be read at 0. */
@@ -299,7 +321,8 @@ static void shape_and_iota(void **state)
 static void reduce_over_middle_axes(void **state)
 {
 	struct fixture *f = *state;
-	struct value *x = input_of(f, DT_F32, (int[5]){2, 2, 2}, false, (float[]){1, 2, 3, 4, 5, 6, 7, 8});
+	struct value *x =
+		input_of(f, DT_F32, (int[5]){2, 2, 2}, false, (float[]){1, 2, 3, 4, 5, 6, 7, 8});
 	int64_t axis = 1;
 
 	EXPECT(f, add_reduce(&f->b, REDUCE_SUM, x, 1, &axis, false), 4, 4, 6, 12, 14);
@@ -311,8 +334,10 @@ static void argreduce_takes_first_or_last(void **state)
 	struct fixture *f = *state;
 	struct value *x = FLOATS(f, 4, 1, 3, 3, 0);
 
-	expect_ints(f, op(&f->b, OP_argreduce, &(struct attrs_argreduce){.kind = 1}, 1, x), 1, (int64_t[]){1});
-	expect_ints(f, op(&f->b, OP_argreduce, &(struct attrs_argreduce){.kind = 3}, 1, x), 1, (int64_t[]){2});
+	expect_ints(f, op(&f->b, OP_argreduce, &(struct attrs_argreduce){.kind = 1}, 1, x), 1,
+		    (int64_t[]){1});
+	expect_ints(f, op(&f->b, OP_argreduce, &(struct attrs_argreduce){.kind = 3}, 1, x), 1,
+		    (int64_t[]){2});
 }
 
 static void cumulate_both_ways(void **state)
@@ -320,11 +345,16 @@ static void cumulate_both_ways(void **state)
 	struct fixture *f = *state;
 	struct value *x = FLOATS(f, 4, 1, 2, 3, 4);
 
-	EXPECT(f, op(&f->b, OP_cumulate, &(struct attrs_cumulate){.kind = 0}, 1, x), 4, 1, 3, 6, 10);
-	EXPECT(f, op(&f->b, OP_cumulate, &(struct attrs_cumulate){.exclusive = 1}, 1, x), 4, 0, 1, 3, 6);
-	EXPECT(f, op(&f->b, OP_cumulate, &(struct attrs_cumulate){.reverse = 1}, 1, x), 4, 10, 9, 7, 4);
-	EXPECT(f, op(&f->b, OP_cumulate, &(struct attrs_cumulate){.kind = 1, .exclusive = 1, .reverse = 1}, 1, x), 4,
-	       24, 12, 4, 1);
+	EXPECT(f, op(&f->b, OP_cumulate, &(struct attrs_cumulate){.kind = 0}, 1, x), 4, 1, 3, 6,
+	       10);
+	EXPECT(f, op(&f->b, OP_cumulate, &(struct attrs_cumulate){.exclusive = 1}, 1, x), 4, 0, 1,
+	       3, 6);
+	EXPECT(f, op(&f->b, OP_cumulate, &(struct attrs_cumulate){.reverse = 1}, 1, x), 4, 10, 9, 7,
+	       4);
+	EXPECT(f,
+	       op(&f->b, OP_cumulate,
+		  &(struct attrs_cumulate){.kind = 1, .exclusive = 1, .reverse = 1}, 1, x),
+	       4, 24, 12, 4, 1);
 }
 
 static void softmax_and_its_logarithm(void **state)
@@ -332,22 +362,25 @@ static void softmax_and_its_logarithm(void **state)
 	struct fixture *f = *state;
 	struct value *x = FLOATS(f, 3, 1000, 1001, 1002);
 
-	EXPECT(f, op(&f->b, OP_softmax, &(struct attrs_softmax){.axis = 0}, 1, x), 3, 0.09003057f, 0.24472848f,
-	       0.66524094f);
-	EXPECT(f, op(&f->b, OP_softmax, &(struct attrs_softmax){.axis = 0, .log = 1}, 1, x), 3, -2.407606f, -1.407606f,
-	       -0.407606f);
+	EXPECT(f, op(&f->b, OP_softmax, &(struct attrs_softmax){.axis = 0}, 1, x), 3, 0.09003057f,
+	       0.24472848f, 0.66524094f);
+	EXPECT(f, op(&f->b, OP_softmax, &(struct attrs_softmax){.axis = 0, .log = 1}, 1, x), 3,
+	       -2.407606f, -1.407606f, -0.407606f);
 }
 
 static void normalize_scales_and_shifts(void **state)
 {
 	struct fixture *f = *state;
-	struct value *x = FLOATS(f, 4, 1, 2, 3, 4), *g = FLOATS(f, 1, 2), *b = FLOATS(f, 4, 0, 0, 0, 1);
+	struct value *x = FLOATS(f, 4, 1, 2, 3, 4), *g = FLOATS(f, 1, 2),
+		     *b = FLOATS(f, 4, 0, 0, 0, 1);
 	int64_t axis = 0;
 	struct attrs_normalize a = {.axes = {1, &axis}, .eps = 0};
 
-	EXPECT(f, op(&f->b, OP_normalize, &a, 3, x, g, b), 4, -2.6832816f, -0.8944272f, 0.8944272f, 3.6832816f);
+	EXPECT(f, op(&f->b, OP_normalize, &a, 3, x, g, b), 4, -2.6832816f, -0.8944272f, 0.8944272f,
+	       3.6832816f);
 	a.rms = 1;
-	EXPECT(f, op(&f->b, OP_normalize, &a, 1, x), 4, 0.36514837f, 0.73029674f, 1.0954452f, 1.4605935f);
+	EXPECT(f, op(&f->b, OP_normalize, &a, 1, x), 4, 0.36514837f, 0.73029674f, 1.0954452f,
+	       1.4605935f);
 }
 
 /* ---- contractions ---- */
@@ -361,7 +394,8 @@ static void matmul_with_batches(void **state)
 
 	for (int i = 0; i < 2 * 3 * 3 * 5; i++)
 		for (int k = 0; k < 4; k++)
-			want[i] += x[i / 45 * 12 + i / 5 % 3 * 4 + k] * y[i / 15 % 3 * 20 + k * 5 + i % 5];
+			want[i] += x[i / 45 * 12 + i / 5 % 3 * 4 + k] *
+				   y[i / 15 % 3 * 20 + k * 5 + i % 5];
 	expect_floats(f, op(&f->b, OP_matmul, NULL, 2, a, w), 90, want);
 }
 
@@ -379,10 +413,15 @@ static void conv_with_stride_dilation_and_groups(void **state)
 				for (int k = 0; k < 3; k++)
 					for (int c = 0; c < 2; c++)
 						want[(n * 3 + o) * 6 + m] +=
-							a[(n * 9 + o * 2 + k * 2) * 4 + m / 3 * 2 + c] *
+							a[(n * 9 + o * 2 + k * 2) * 4 + m / 3 * 2 +
+							  c] *
 							b[(k * 2 + c) * 6 + m];
-	expect_floats(f, op(&f->b, OP_conv, &(struct attrs_conv){.stride = {1, &two}, .dilation = {1, &two}, .group = 2},
-			    2, x, w), 36, want);
+	expect_floats(
+		f,
+		op(&f->b, OP_conv,
+		   &(struct attrs_conv){.stride = {1, &two}, .dilation = {1, &two}, .group = 2}, 2,
+		   x, w),
+		36, want);
 }
 
 static void pool_takes_the_largest(void **state)
@@ -391,18 +430,24 @@ static void pool_takes_the_largest(void **state)
 	struct value *x = input_of(f, DT_F32, (int[5]){1, 5, 1}, false, (float[]){1, 4, 2, -3, -5});
 	int64_t two = 2;
 
-	EXPECT(f, op(&f->b, OP_pool, &(struct attrs_pool){.kind = REDUCE_MAX, .size = {1, &two}}, 1, x), 4, 4, 4, 2, -3);
+	EXPECT(f,
+	       op(&f->b, OP_pool, &(struct attrs_pool){.kind = REDUCE_MAX, .size = {1, &two}}, 1,
+		  x),
+	       4, 4, 4, 2, -3);
 }
 
 /* 4 query heads on 2 key heads, a mask per key. */
 static void attention_shares_key_heads(void **state)
 {
 	struct fixture *f = *state;
-	struct value *q = INPUT(f, 1, 3, 4, 2), *k = INPUT(f, 1, 5, 2, 2), *v = INPUT(f, 1, 5, 2, 3);
+	struct value *q = INPUT(f, 1, 3, 4, 2), *k = INPUT(f, 1, 5, 2, 2),
+		     *v = INPUT(f, 1, 5, 2, 3);
 	struct value *in[4] = {q, k, v, FLOATS(f, 5, 0, 0, -1, 0, -9)};
 	struct expr_pool *p = &f->g->exprs;
-	const struct expr *e = expr_binary(p, EXPR_ADD, expr_param(p, DT_F32, 0), expr_param(p, DT_F32, 3));
-	const float *fq = f->inputs[0].data, *fk = f->inputs[1].data, *fv = f->inputs[2].data, *fm = f->inputs[3].data;
+	const struct expr *e =
+		expr_binary(p, EXPR_ADD, expr_param(p, DT_F32, 0), expr_param(p, DT_F32, 3));
+	const float *fq = f->inputs[0].data, *fk = f->inputs[1].data, *fv = f->inputs[2].data,
+		    *fm = f->inputs[3].data;
 	float want[36];
 	struct node *n;
 
@@ -419,7 +464,8 @@ static void attention_shares_key_heads(void **state)
 		}
 		want[o] = sum / total;
 	}
-	n = graph_add(&f->b, &(struct node_spec){.op = OP_attention, .in_count = 4, .in = in, .expr = e});
+	n = graph_add(&f->b,
+		      &(struct node_spec){.op = OP_attention, .in_count = 4, .in = in, .expr = e});
 	assert_non_null(n);
 	expect_floats(f, n->out[0], 36, want);
 }
@@ -432,7 +478,10 @@ static void gather_takes_rows(void **state)
 	struct value *x = input_of(f, DT_F32, (int[5]){3, 2}, false, (float[]){1, 2, 3, 4, 5, 6});
 
 	EXPECT(f, add_gather(&f->b, 0, x, INDICES(f, 2, 2, 0), 0, 0), 4, 5, 6, 1, 2);
-	EXPECT(f, add_gather(&f->b, 0, x, input_of(f, DT_I64, (int[5]){3, 2}, false, (int64_t[]){1, 1, 0, 1, 0, 0}), 1, 1),
+	EXPECT(f,
+	       add_gather(&f->b, 0, x,
+			  input_of(f, DT_I64, (int[5]){3, 2}, false, (int64_t[]){1, 1, 0, 1, 0, 0}),
+			  1, 1),
 	       6, 2, 2, 3, 4, 5, 5);
 }
 
@@ -459,11 +508,16 @@ static void gather_out_of_range_fails_the_run(void **state)
 static void scatter_combines_in_order(void **state)
 {
 	struct fixture *f = *state;
-	struct value *x = FLOATS(f, 3, 1, 2, 3), *i = INDICES(f, 3, 2, 0, 2), *u = FLOATS(f, 3, 10, 20, 30);
+	struct value *x = FLOATS(f, 3, 1, 2, 3), *i = INDICES(f, 3, 2, 0, 2),
+		     *u = FLOATS(f, 3, 10, 20, 30);
 
-	EXPECT(f, op(&f->b, OP_scatter, &(struct attrs_scatter){.combine = 0}, 3, x, i, u), 3, 20, 2, 30);
-	EXPECT(f, op(&f->b, OP_scatter, &(struct attrs_scatter){.combine = 1}, 3, x, i, u), 3, 21, 2, 43);
-	EXPECT(f, op(&f->b, OP_scatter, &(struct attrs_scatter){.kind = 1, .combine = 4}, 3, x, i, u), 3, 20, 2, 30);
+	EXPECT(f, op(&f->b, OP_scatter, &(struct attrs_scatter){.combine = 0}, 3, x, i, u), 3, 20,
+	       2, 30);
+	EXPECT(f, op(&f->b, OP_scatter, &(struct attrs_scatter){.combine = 1}, 3, x, i, u), 3, 21,
+	       2, 43);
+	EXPECT(f,
+	       op(&f->b, OP_scatter, &(struct attrs_scatter){.kind = 1, .combine = 4}, 3, x, i, u),
+	       3, 20, 2, 30);
 }
 
 static void scatter_nd_writes_slices(void **state)
@@ -473,7 +527,8 @@ static void scatter_nd_writes_slices(void **state)
 	struct value *i = input_of(f, DT_I64, (int[5]){1, 1}, false, (int64_t[]){1});
 	struct value *u = input_of(f, DT_F32, (int[5]){1, 2}, false, (float[]){8, 9});
 
-	EXPECT(f, op(&f->b, OP_scatter, &(struct attrs_scatter){.kind = 2}, 3, x, i, u), 6, 1, 2, 8, 9, 5, 6);
+	EXPECT(f, op(&f->b, OP_scatter, &(struct attrs_scatter){.kind = 2}, 3, x, i, u), 6, 1, 2, 8,
+	       9, 5, 6);
 }
 
 static void nonzero_then_gather(void **state)
@@ -481,8 +536,11 @@ static void nonzero_then_gather(void **state)
 	struct fixture *f = *state;
 	struct value *x = FLOATS(f, 4, 0, 5, 0, 7);
 	int k = graph_symbol(f->g, "K", INT64_MAX, x->type.dims[0]);
-	struct node *n = graph_add(&f->b, &(struct node_spec){.op = OP_nonzero, .in_count = 1, .in = &x,
-							      .symbol_count = 1, .symbols = &k});
+	struct node *n = graph_add(&f->b, &(struct node_spec){.op = OP_nonzero,
+							      .in_count = 1,
+							      .in = &x,
+							      .symbol_count = 1,
+							      .symbols = &k});
 
 	assert_non_null(n);
 	EXPECT(f, add_gather(&f->b, 0, x, n->out[0], 0, 0), 2, 5, 7);
@@ -493,14 +551,16 @@ static void nonzero_then_gather(void **state)
 static int chain(struct builder *b, struct value *const *in, struct value **out)
 {
 	out[0] = add_binary(b, EXPR_MUL, add_unary(b, EXPR_EXP, in[0]), in[1]);
-	out[0] = add_binary(b, EXPR_MAX, add_transpose(b, out[0], (int[]){1, 0}), add_scalar_real(b, DT_F32, 0.5));
+	out[0] = add_binary(b, EXPR_MAX, add_transpose(b, out[0], (int[]){1, 0}),
+			    add_scalar_real(b, DT_F32, 0.5));
 	return 1;
 }
 
 static void elementwise_chain_is_one_nest(void **state)
 {
 	struct fixture *f = *state;
-	struct kernel *k = expect_joined(f, chain, (struct value *[]){INPUT_N(f, 3, 4), INPUT(f, 4)});
+	struct kernel *k =
+		expect_joined(f, chain, (struct value *[]){INPUT_N(f, 3, 4), INPUT(f, 4)});
 	int count, axes[HONE_MAX_RANK];
 
 	assert_non_null(kernel_pure_store(k, &count, axes));
@@ -512,7 +572,8 @@ static int conv_relu_pad(struct builder *b, struct value *const *in, struct valu
 	struct value *c = op(b, OP_conv, NULL, 2, in[0], in[1]);
 	dim zero = size_of(b, 0), one = size_of(b, 1), pads[3] = {zero, one, zero};
 
-	c = add_binary(b, EXPR_MAX, add_binary(b, EXPR_ADD, c, in[2]), add_scalar_real(b, DT_F32, 0));
+	c = add_binary(b, EXPR_MAX, add_binary(b, EXPR_ADD, c, in[2]),
+		       add_scalar_real(b, DT_F32, 0));
 	out[0] = add_pad(b, c, pads, pads, 0);
 	return 1;
 }
@@ -520,8 +581,9 @@ static int conv_relu_pad(struct builder *b, struct value *const *in, struct valu
 static void contraction_takes_its_epilogue(void **state)
 {
 	struct fixture *f = *state;
-	struct kernel *k = expect_joined(f, conv_relu_pad,
-					 (struct value *[]){INPUT_N(f, 2, 7, 3), INPUT(f, 3, 3, 4), INPUT(f, 4)});
+	struct kernel *k = expect_joined(
+		f, conv_relu_pad,
+		(struct value *[]){INPUT_N(f, 2, 7, 3), INPUT(f, 3, 3, 4), INPUT(f, 4)});
 	int count, axes[HONE_MAX_RANK];
 
 	assert_non_null(kernel_pure_store(k, &count, axes));
@@ -533,7 +595,8 @@ static int matmul_normalize(struct builder *b, struct value *const *in, struct v
 	int64_t axis = 2;
 
 	m = add_binary(b, EXPR_ADD, m, in[0]);
-	out[0] = op(b, OP_normalize, &(struct attrs_normalize){.axes = {1, &axis}, .eps = 1e-5}, 3, m, in[2], in[2]);
+	out[0] = op(b, OP_normalize, &(struct attrs_normalize){.axes = {1, &axis}, .eps = 1e-5}, 3,
+		    m, in[2], in[2]);
 	return 1;
 }
 
@@ -541,8 +604,9 @@ static int matmul_normalize(struct builder *b, struct value *const *in, struct v
 static void row_that_is_read_often_is_kept(void **state)
 {
 	struct fixture *f = *state;
-	struct kernel *k = expect_joined(f, matmul_normalize,
-					 (struct value *[]){INPUT_N(f, 2, 3, 4), INPUT(f, 4, 4), INPUT(f, 4)});
+	struct kernel *k =
+		expect_joined(f, matmul_normalize,
+			      (struct value *[]){INPUT_N(f, 2, 3, 4), INPUT(f, 4, 4), INPUT(f, 4)});
 
 	assert_int_equal(count_locals(k), 1);
 	for (int i = 0; i < k->buffers.count; i++)
@@ -581,7 +645,8 @@ static int two_results(struct builder *b, struct value *const *in, struct value 
 static void results_of_equal_dims_share_a_nest(void **state)
 {
 	struct fixture *f = *state;
-	struct kernel *k = expect_joined(f, two_results, (struct value *[]){INPUT_N(f, 3, 4), INPUT(f, 4, 6)});
+	struct kernel *k =
+		expect_joined(f, two_results, (struct value *[]){INPUT_N(f, 3, 4), INPUT(f, 4, 6)});
 
 	assert_int_equal(count_locals(k), 0);
 	assert_null(k->body->next);
@@ -589,7 +654,8 @@ static void results_of_equal_dims_share_a_nest(void **state)
 
 static int concat_of_convs(struct builder *b, struct value *const *in, struct value **out)
 {
-	struct value *parts[2] = {op(b, OP_conv, NULL, 2, in[0], in[1]), add_unary(b, EXPR_NEG, in[2])};
+	struct value *parts[2] = {op(b, OP_conv, NULL, 2, in[0], in[1]),
+				  add_unary(b, EXPR_NEG, in[2])};
 
 	out[0] = add_concat(b, 2, 2, parts);
 	return 1;
@@ -599,14 +665,17 @@ static void concat_takes_its_producers(void **state)
 {
 	struct fixture *f = *state;
 
-	expect_joined(f, concat_of_convs, (struct value *[]){INPUT_N(f, 2, 7, 3), INPUT(f, 3, 3, 4), INPUT_N(f, 2, 5, 2)});
+	expect_joined(
+		f, concat_of_convs,
+		(struct value *[]){INPUT_N(f, 2, 7, 3), INPUT(f, 3, 3, 4), INPUT_N(f, 2, 5, 2)});
 }
 
 static int after_concat(struct builder *b, struct value *const *in, struct value **out)
 {
 	struct value *c = add_concat(b, 0, 2, in);
 
-	out[0] = op(b, OP_softmax, &(struct attrs_softmax){.axis = 0}, 1, add_unary(b, EXPR_NEG, c));
+	out[0] =
+		op(b, OP_softmax, &(struct attrs_softmax){.axis = 0}, 1, add_unary(b, EXPR_NEG, c));
 	out[1] = op(b, OP_cumulate, &(struct attrs_cumulate){.kind = 0}, 1, out[0]);
 	return 2;
 }
@@ -620,7 +689,8 @@ static void small_results_of_impure_ops_are_kept(void **state)
 
 static int gather_by_argmax(struct builder *b, struct value *const *in, struct value **out)
 {
-	struct value *i = op(b, OP_argreduce, &(struct attrs_argreduce){.kind = 1, .axis = 1}, 1, in[0]);
+	struct value *i =
+		op(b, OP_argreduce, &(struct attrs_argreduce){.kind = 1, .axis = 1}, 1, in[0]);
 
 	out[0] = add_gather(b, 0, in[1], i, 0, 0);
 	return 1;
@@ -629,7 +699,8 @@ static int gather_by_argmax(struct builder *b, struct value *const *in, struct v
 static void no_reduction_goes_into_an_index(void **state)
 {
 	struct fixture *f = *state;
-	struct kernel *k = expect_joined(f, gather_by_argmax, (struct value *[]){INPUT_N(f, 3, 4), INPUT(f, 4, 6)});
+	struct kernel *k = expect_joined(f, gather_by_argmax,
+					 (struct value *[]){INPUT_N(f, 3, 4), INPUT(f, 4, 6)});
 
 	assert_int_equal(count_locals(k), 1);
 }
@@ -646,10 +717,98 @@ static void group_that_would_keep_too_much_is_refused(void **state)
 	y = op(&b, OP_matmul, NULL, 2, x, w);
 	y = op(&b, OP_softmax, &(struct attrs_softmax){.axis = 0}, 1, y); /* needs whole columns */
 	region_set_results(f->g, r, 1, &y);
-	n = graph_add(&f->b, &(struct node_spec){.op = OP_group, .out_count = 1, .region_count = 1, .regions = &r});
+	n = graph_add(&f->b,
+		      &(struct node_spec){
+			      .op = OP_group, .out_count = 1, .region_count = 1, .regions = &r});
 	assert_non_null(n);
 	assert_null(lower_node(f->g, n, &f->arena, &f->diag));
 	assert_int_equal(f->diag.worst, DIAG_UNSUPPORTED);
+}
+
+/* ---- random groups ---- */
+
+static uint32_t seed;
+
+static int draw(int n)
+{
+	seed = seed * 1664525u + 1013904223u;
+	return (int)((seed >> 8) % (uint32_t)n);
+}
+
+/* One of the values so far. */
+static struct value *any(int count, struct value *const *v) { return v[draw(count)]; }
+
+/* A random op on values of dims [4,6], or NULL; its result has dims [4,6] again. */
+static struct value *random_op(struct builder *b, int count, struct value *const *v)
+{
+	struct value *x = any(count, v), *y = any(count, v);
+	dim four = size_of(b, 4), six = size_of(b, 6), zero = size_of(b, 0), one = size_of(b, 1);
+	dim dims[2] = {four, six}, turned[2] = {six, four}, at[2] = {zero, one},
+	    lo[2] = {zero, one}, hi[2] = {zero, zero};
+	dim size[2] = {four, size_of(b, 5)}, half[2] = {four, size_of(b, 3)},
+	    middle[2] = {zero, size_of(b, 3)};
+	struct value *parts[2];
+	int64_t axis = draw(2);
+
+	switch (draw(12)) {
+	case 0: return add_unary(b, EXPR_TANH, x);
+	case 1: return add_binary(b, EXPR_SUB, x, y);
+	case 2: return add_binary(b, EXPR_MUL, x, add_unary(b, EXPR_ERF, y));
+	case 3: return add_transpose(b, add_reshape(b, x, 2, turned), (int[]){1, 0});
+	case 4: return add_pad(b, add_slice(b, x, at, size, NULL), lo, hi, 1);
+	case 5: return add_expand(b, add_reduce(b, REDUCE_MAX, x, 1, &axis, true), 2, dims);
+	case 6: return op(b, OP_softmax, &(struct attrs_softmax){.axis = axis}, 1, x);
+	case 7:
+		return op(b, OP_normalize,
+			  &(struct attrs_normalize){.axes = {1, &axis}, .eps = 1e-3}, 1, x);
+	case 8: /* x @ (y' @ x): what is costly, read in a reduction of what is costly */
+		x = add_unary(b, EXPR_TANH, x);
+		return op(b, OP_matmul, NULL, 2, x,
+			  op(b, OP_matmul, NULL, 2, add_transpose(b, y, (int[]){1, 0}), x));
+	case 9:
+		parts[0] = add_slice(b, x, middle, half, NULL);
+		parts[1] = add_slice(b, y, (dim[]){zero, zero}, half, NULL);
+		return add_concat(b, 1, 2, parts);
+	case 10:
+		return op(b, OP_cumulate,
+			  &(struct attrs_cumulate){.axis = axis, .reverse = draw(2)}, 1, x);
+	default:
+		y = add_slice(b, y, middle, half, NULL);
+		return add_gather(
+			b, 0, x,
+			op(b, OP_argreduce, &(struct attrs_argreduce){.kind = 1, .axis = 1}, 1, y),
+			0, 0);
+	}
+}
+
+static int random_ops(struct builder *b, struct value *const *in, struct value **out)
+{
+	struct value *v[16] = {in[0], in[1]};
+	uint32_t start = seed;
+	int count = 2, ops = 1 + draw(5), outs = 1 + draw(3);
+
+	for (int i = 0; i < ops; i++, count++) {
+		v[count] = random_op(b, count, v);
+		assert_non_null(v[count]);
+	}
+	for (int i = 0; i < outs; i++)
+		out[i] = i == 0 ? v[count - 1] : any(count, v);
+	seed = start;
+	return outs;
+}
+
+/* Small and constant dims: every group can be joined. */
+static void random_groups_compute_what_their_ops_do(void **state)
+{
+	for (uint32_t i = 0; i < 300; i++) {
+		struct fixture *f;
+
+		teardown(state);
+		setup(state);
+		f = *state;
+		seed = i * 2654435761u;
+		expect_joined(f, random_ops, (struct value *[]){INPUT(f, 4, 6), INPUT(f, 4, 6)});
+	}
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -693,6 +852,7 @@ int main(void)
 		TEST(small_results_of_impure_ops_are_kept),
 		TEST(no_reduction_goes_into_an_index),
 		TEST(group_that_would_keep_too_much_is_refused),
+		TEST(random_groups_compute_what_their_ops_do),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

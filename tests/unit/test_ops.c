@@ -21,7 +21,8 @@ static int setup(void **state)
 	struct symbol s = {.name = "N", .min = 0, .max = INT64_MAX, .binding = SYMBOL_INPUT};
 
 	f->g = graph_new(&f->arena, "f");
-	f->b = (struct builder){.graph = f->g, .region = f->g->body, .diag = &f->diag, .loc = {.node = "node"}};
+	f->b = (struct builder){
+		.graph = f->g, .region = f->g->body, .diag = &f->diag, .loc = {.node = "node"}};
 	f->n = dim_symbol(&f->g->dims, symbol_add(&f->g->dims, &s));
 	*state = f;
 	return 0;
@@ -55,9 +56,11 @@ static struct value *input(struct fixture *f, enum dtype t, int rank, ...)
 	return graph_input(f->g, "x", &type);
 }
 
-static struct value *add(struct fixture *f, enum op_id op, const void *attrs, int count, struct value *const *in)
+static struct value *add(struct fixture *f, enum op_id op, const void *attrs, int count,
+			 struct value *const *in)
 {
-	struct node *n = graph_add(&f->b, &(struct node_spec){.op = op, .in_count = count, .in = in, .attrs = attrs});
+	struct node *n = graph_add(
+		&f->b, &(struct node_spec){.op = op, .in_count = count, .in = in, .attrs = attrs});
 
 	return n ? n->out[0] : NULL;
 }
@@ -109,7 +112,9 @@ static void map_broadcasts_at_the_end(void **state)
 {
 	struct fixture *f = *state;
 
-	expect_type(f, add_binary(&f->b, EXPR_ADD, input(f, DT_F32, 3, -1, 1, 4), input(f, DT_F32, 2, 5, 1)),
+	expect_type(f,
+		    add_binary(&f->b, EXPR_ADD, input(f, DT_F32, 3, -1, 1, 4),
+			       input(f, DT_F32, 2, 5, 1)),
 		    "f32[N,5,4]");
 	assert_int_equal(f->g->requires.count, 0);
 }
@@ -118,7 +123,8 @@ static void map_of_unrelated_dims_is_checked_at_run_time(void **state)
 {
 	struct fixture *f = *state;
 
-	expect_type(f, add_binary(&f->b, EXPR_ADD, input(f, DT_F32, 1, 4), input(f, DT_F32, 1, -1)), "f32[4]");
+	expect_type(f, add_binary(&f->b, EXPR_ADD, input(f, DT_F32, 1, 4), input(f, DT_F32, 1, -1)),
+		    "f32[4]");
 	assert_int_equal(f->g->requires.count, 1);
 }
 
@@ -126,7 +132,8 @@ static void map_of_different_dims_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
-	expect_error(f, add_binary(&f->b, EXPR_ADD, input(f, DT_F32, 1, 4), input(f, DT_F32, 1, 3)), "axis 0");
+	expect_error(f, add_binary(&f->b, EXPR_ADD, input(f, DT_F32, 1, 4), input(f, DT_F32, 1, 3)),
+		     "axis 0");
 }
 
 static void map_of_f16_computes_in_f32(void **state)
@@ -142,7 +149,8 @@ static void map_reading_an_operand_in_another_type_is_refused(void **state)
 	struct fixture *f = *state;
 	struct value *x = input(f, DT_I64, 0);
 
-	expect_error(f, add_map(&f->b, expr_param(&f->g->exprs, DT_F32, 0), DT_NONE, 1, &x), "operand 0 as f32");
+	expect_error(f, add_map(&f->b, expr_param(&f->g->exprs, DT_F32, 0), DT_NONE, 1, &x),
+		     "operand 0 as f32");
 }
 
 /* Shape -> Gather -> arithmetic -> Concat -> Reshape, as exporters write a flatten. */
@@ -248,7 +256,8 @@ static void conv_checks_its_lists(void **state)
 static void padding_then_conv_keeps_a_symbolic_size(void **state)
 {
 	struct fixture *f = *state;
-	dim zero = dim_const(&f->g->dims, 0), one = dim_const(&f->g->dims, 1), pads[3] = {zero, one, zero};
+	dim zero = dim_const(&f->g->dims, 0), one = dim_const(&f->g->dims, 1),
+	    pads[3] = {zero, one, zero};
 	struct attrs_conv a = {.group = 1};
 	struct value *in[2] = {add_pad(&f->b, input(f, DT_F32, 3, 2, -1, 6), pads, pads, 0),
 			       input(f, DT_F32, 3, 3, 6, 4)};
@@ -261,7 +270,8 @@ static void reshape_to_another_count_is_refused(void **state)
 	struct fixture *f = *state;
 	dim five = dim_const(&f->g->dims, 5);
 
-	expect_error(f, add_reshape(&f->b, input(f, DT_F32, 2, 2, 3), 1, &five), "cannot view f32[2,3] as f32[5]");
+	expect_error(f, add_reshape(&f->b, input(f, DT_F32, 2, 2, 3), 1, &five),
+		     "cannot view f32[2,3] as f32[5]");
 }
 
 static void transpose_refuses_an_axis_twice(void **state)
@@ -277,22 +287,33 @@ static void slice_past_the_end_is_refused(void **state)
 	struct fixture *f = *state;
 	dim at = dim_const(&f->g->dims, 2), size = dim_const(&f->g->dims, 3);
 
-	expect_error(f, add_slice(&f->b, input(f, DT_F32, 1, 4), &at, &size, NULL), "end of a slice");
+	expect_error(f, add_slice(&f->b, input(f, DT_F32, 1, 4), &at, &size, NULL),
+		     "end of a slice");
 }
 
 static void gather_kinds_have_their_dims(void **state)
 {
 	struct fixture *f = *state;
 
-	expect_type(f, add_gather(&f->b, 0, input(f, DT_F32, 3, 4, 5, 6), input(f, DT_I64, 2, -1, 2), 1, 0),
+	expect_type(f,
+		    add_gather(&f->b, 0, input(f, DT_F32, 3, 4, 5, 6), input(f, DT_I64, 2, -1, 2),
+			       1, 0),
 		    "f32[4,N,2,6]");
-	expect_type(f, add_gather(&f->b, 0, input(f, DT_F32, 3, 4, 5, 6), input(f, DT_I32, 2, 4, 2), 1, 1),
-		    "f32[4,2,6]");
-	expect_type(f, add_gather(&f->b, 1, input(f, DT_F32, 2, 4, 5), input(f, DT_I64, 2, 4, 2), 1, 0), "f32[4,2]");
-	expect_type(f, add_gather(&f->b, 2, input(f, DT_F32, 3, 4, 5, 6), input(f, DT_I64, 2, -1, 2), 0, 0),
+	expect_type(
+		f,
+		add_gather(&f->b, 0, input(f, DT_F32, 3, 4, 5, 6), input(f, DT_I32, 2, 4, 2), 1, 1),
+		"f32[4,2,6]");
+	expect_type(
+		f, add_gather(&f->b, 1, input(f, DT_F32, 2, 4, 5), input(f, DT_I64, 2, 4, 2), 1, 0),
+		"f32[4,2]");
+	expect_type(f,
+		    add_gather(&f->b, 2, input(f, DT_F32, 3, 4, 5, 6), input(f, DT_I64, 2, -1, 2),
+			       0, 0),
 		    "f32[N,6]");
-	expect_type(f, add_gather(&f->b, 2, input(f, DT_F32, 3, 4, 5, 6), input(f, DT_I64, 2, 4, 1), 0, 1),
-		    "f32[4,6]");
+	expect_type(
+		f,
+		add_gather(&f->b, 2, input(f, DT_F32, 3, 4, 5, 6), input(f, DT_I64, 2, 4, 1), 0, 1),
+		"f32[4,6]");
 }
 
 static void gather_by_floats_is_refused(void **state)
@@ -325,8 +346,11 @@ static void nonzero_binds_its_count(void **state)
 	struct fixture *f = *state;
 	struct value *x = input(f, DT_BOOL, 1, -1);
 	int k = graph_symbol(f->g, "K", INT64_MAX, f->n);
-	struct node *n = graph_add(&f->b, &(struct node_spec){.op = OP_nonzero, .in_count = 1, .in = &x,
-							      .symbol_count = 1, .symbols = &k});
+	struct node *n = graph_add(&f->b, &(struct node_spec){.op = OP_nonzero,
+							      .in_count = 1,
+							      .in = &x,
+							      .symbol_count = 1,
+							      .symbols = &k});
 
 	assert_non_null(n);
 	expect_type(f, n->out[0], "i64[K]");
@@ -350,7 +374,12 @@ static void if_binds_dims_that_differ(void **state)
 	struct value *c = input(f, DT_BOOL, 0);
 	struct region *r[2] = {region_new(f->g), region_new(f->g)};
 	int k = graph_symbol(f->g, "K", INT64_MAX, NULL);
-	struct node_spec spec = {.op = OP_if, .in_count = 1, .in = &c, .out_count = 1, .region_count = 2, .regions = r};
+	struct node_spec spec = {.op = OP_if,
+				 .in_count = 1,
+				 .in = &c,
+				 .out_count = 1,
+				 .region_count = 2,
+				 .regions = r};
 	struct node *n;
 
 	branch(f, r[0], dim_const(&f->g->dims, 3));
@@ -370,14 +399,21 @@ static void loop_stacks_along_its_turns(void **state)
 	struct value *in[3] = {add_scalar_int(&f->b, DT_I64, 5), add_scalar_int(&f->b, DT_BOOL, 1),
 			       input(f, DT_F32, 1, 3)};
 	int t = graph_symbol(f->g, "T", INT64_MAX, NULL);
-	struct node_spec spec = {.op = OP_loop, .in_count = 3, .in = in, .out_count = 2, .region_count = 1,
-				 .regions = &r, .symbol_count = 1, .symbols = &t};
+	struct node_spec spec = {.op = OP_loop,
+				 .in_count = 3,
+				 .in = in,
+				 .out_count = 2,
+				 .region_count = 1,
+				 .regions = &r,
+				 .symbol_count = 1,
+				 .symbols = &t};
 	struct node *n;
 
 	region_param(f->g, r, "i", &in[0]->type);
 	region_param(f->g, r, "c", &in[1]->type);
 	region_param(f->g, r, "v", &in[2]->type);
-	region_set_results(f->g, r, 3, (struct value *[]){r->params[1], r->params[2], r->params[2]});
+	region_set_results(f->g, r, 3,
+			   (struct value *[]){r->params[1], r->params[2], r->params[2]});
 	n = graph_add(&f->b, &spec);
 	if (!n)
 		diag_print(&f->diag, stderr, false);
