@@ -1,0 +1,506 @@
+/* loops_access.c: addresses, loads and stores. An address is built from the outside in: what does not change
+ * in the inner loops is added before them (prefixes, memoized by loop level); block and unroll copies are
+ * constant displacements. */
+#include "backend/loops.h"
+
+#include <string.h>
+
+/* Where a copy of an access is. Packed types have an element index instead of a pointer. */
+struct place {
+	const struct access *a;
+	LLVMValueRef at;      /* of lane 0, without `offsets` */
+	LLVMValueRef offsets; /* elements, one for each lane, or NULL */
+	LLVMValueRef stride;  /* elements from lane to lane when there are no offsets; NULL: all lanes are one */
+};
+
+static bool packed(enum dtype t)
+{
+	return dtype_bits(t) < 8;
+}
+
+bool gen_masks_cheap(struct gen *g, int bits)
+{
+	return g->e->target->isa == ISA_X86_V4 || (g->e->target->isa == ISA_X86_V3 && bits >= 32);
+}
+
+static LLVMValueRef advance(struct gen *g, const struct access *a, LLVMValueRef at, LLVMValueRef by)
+{
+	int64_t zero;
+
+	if (gen_constant(by, &zero) && !zero)
+		return at;
+	if (packed(a->type))
+		return LLVMBuildAdd(g->e->builder, at, by, "");
+	return LLVMBuildGEP2(g->e->builder, memory_type(g->e, a->type, 1), at, &by, 1, "");
+}
+
+static bool is_axis(const struct expr *e, int axis)
+{
+	return e->op == EXPR_AXIS && e->index == axis;
+}
+
+/* The loop level from which a term is known; -1: not yet or not always the same there. */
+static int term_level(struct gen *g, const struct term *t)
+{
+	const struct note *n = note_of(&g->info, t->value);
+	int level = 0;
+
+	if ((n->axes & ~g->bound) || n->unsafe || n->buffers || n->vars)
+		return -1;
+	if (t->value->op != EXPR_AXIS && (gen_depends(g, n->axes, g->vector_axis) || gen_depends(g, n->axes, g->block_axis)))
+		return -1;
+	for (int i = 0; i < g->info.axis_count; i++) {
+		if ((n->axes >> i & 1) && g->level[i] > level)
+			level = g->level[i];
+	}
+	return level;
+}
+
+static LLVMValueRef scaled(struct gen *g, LLVMValueRef v, dim coef)
+{
+	LLVMValueRef c = gen_dim(g, coef);
+
+	if (dim_is(coef, 1))
+		return v;
+	if (LLVMGetTypeKind(LLVMTypeOf(v)) == LLVMVectorTypeKind)
+		c = gen_splat(g, c);
+	return LLVMBuildMul(g->e->builder, v, c, "");
+}
+
+static LLVMValueRef sum_of(struct gen *g, LLVMValueRef a, LLVMValueRef b)
+{
+	return a ? LLVMBuildAdd(g->e->builder, a, b, "") : b;
+}
+
+/* The value of a term for iteration 0 of copy 0. */
+static LLVMValueRef base_value(struct gen *g, const struct term *t)
+{
+	if (t->value->op == EXPR_AXIS) {
+		axis_set bit = axis_bit(&g->info, t->value->index);
+		int i = 0;
+
+		while (!(bit >> i & 1))
+			i++;
+		return g->axis[i];
+	}
+	return gen_value(g, t->value, (struct copy){0, 0});
+}
+
+/* Adds the terms known at `level`; NULL: there are none. */
+static LLVMValueRef terms_at(struct gen *g, const struct access *a, int level)
+{
+	LLVMValueRef sum = NULL;
+
+	if (level == 0 && !dim_is_const(a->constant))
+		sum = gen_dim(g, a->constant);
+	for (int i = 0; i < a->count; i++) {
+		if (term_level(g, &a->terms[i]) == level)
+			sum = sum_of(g, sum, scaled(g, base_value(g, &a->terms[i]), a->terms[i].coef));
+	}
+	return sum;
+}
+
+static LLVMValueRef prefix(struct gen *g, struct access *a)
+{
+	LLVMValueRef at = packed(a->type) ? gen_i64(g, 0) : g->base[a->buffer];
+
+	for (int level = 0; level <= g->depth; level++) {
+		const struct memo *m = a->memo;
+		LLVMValueRef more;
+
+		while (m && m->level != level)
+			m = m->next;
+		if (m) {
+			at = m->value;
+			continue;
+		}
+		more = terms_at(g, a, level);
+		if (more) {
+			at = advance(g, a, at, more);
+			memo_add(g, &a->memo, (struct memo){.value = at, .level = (int16_t)level});
+		}
+	}
+	return at;
+}
+
+void gen_access_prefix(struct gen *g, struct access *a)
+{
+	prefix(g, a);
+}
+
+/* Adds copies * coef: a constant into *shift, else to *sum. */
+static void add_copies(struct gen *g, int64_t copies, dim coef, int64_t *shift, LLVMValueRef *sum)
+{
+	if (dim_is_const(coef))
+		*shift += copies * coef->value;
+	else if (copies)
+		*sum = sum_of(g, *sum, LLVMBuildMul(g->e->builder, gen_dim(g, coef), gen_i64(g, copies), ""));
+}
+
+static struct place place_of(struct gen *g, struct access *a, struct copy c)
+{
+	struct place p = {.a = a, .at = prefix(g, a)};
+	int64_t shift = dim_is_const(a->constant) ? a->constant->value : 0;
+	LLVMValueRef sum = NULL;
+	bool vector = false;
+
+	for (int i = 0; i < a->count; i++) {
+		const struct term *t = &a->terms[i];
+		const struct note *n = note_of(&g->info, t->value);
+
+		if (t->value->op == EXPR_AXIS) {
+			if (is_axis(t->value, g->block_axis))
+				add_copies(g, c.b, t->coef, &shift, &sum);
+			if (is_axis(t->value, g->vector_axis)) {
+				add_copies(g, (int64_t)c.u * g->lanes, t->coef, &shift, &sum);
+				p.stride = g->lanes > 1 ? gen_dim(g, t->coef) : NULL;
+			}
+		} else if (term_level(g, t) < 0) {
+			LLVMValueRef v = scaled(g, gen_value(g, t->value, c), t->coef);
+
+			if (gen_is_vector(g, n)) {
+				p.offsets = p.offsets ? LLVMBuildAdd(g->e->builder, p.offsets, gen_splat(g, v), "") : gen_splat(g, v);
+				vector = true;
+			} else {
+				sum = sum_of(g, sum, v);
+			}
+		}
+	}
+	if (vector && p.stride) {
+		LLVMValueRef lanes = value_lanes(g->e, g->lanes);
+
+		lanes = LLVMBuildMul(g->e->builder, lanes, gen_splat(g, p.stride), "");
+		p.offsets = LLVMBuildAdd(g->e->builder, p.offsets, lanes, "");
+		p.stride = NULL;
+	}
+	if (sum)
+		p.at = advance(g, a, p.at, sum);
+	p.at = advance(g, a, p.at, gen_i64(g, shift));
+	return p;
+}
+
+static LLVMValueRef lane_place(struct gen *g, const struct place *p, int lane)
+{
+	LLVMBuilderRef b = g->e->builder;
+	LLVMValueRef by = gen_i64(g, 0);
+
+	if (p->offsets)
+		by = LLVMBuildExtractElement(b, p->offsets, LLVMConstInt(g->e->i32, (unsigned)lane, 0), "");
+	else if (p->stride)
+		by = LLVMBuildMul(b, p->stride, gen_i64(g, lane), "");
+	return advance(g, p->a, p->at, by);
+}
+
+/* Where a load that must not happen reads instead. */
+static LLVMValueRef zeros(struct gen *g)
+{
+	LLVMValueRef v = LLVMGetNamedGlobal(g->e->module, "hone.zeros");
+	LLVMTypeRef type = LLVMArrayType2(g->e->i64, LANES_MAX);
+
+	if (v)
+		return v;
+	v = LLVMAddGlobal(g->e->module, type, "hone.zeros");
+	LLVMSetInitializer(v, LLVMConstNull(type));
+	LLVMSetLinkage(v, LLVMInternalLinkage);
+	LLVMSetGlobalConstant(v, 1);
+	LLVMSetAlignment(v, 64);
+	return v;
+}
+
+static unsigned element_bytes(enum dtype t)
+{
+	return dtype_bits(t) < 8 ? 1 : (unsigned)dtype_bits(t) / 8;
+}
+
+static LLVMValueRef plain_load(struct gen *g, enum dtype t, int lanes, LLVMValueRef at)
+{
+	LLVMValueRef v = LLVMBuildLoad2(g->e->builder, memory_type(g->e, t, lanes), at, "");
+
+	LLVMSetAlignment(v, element_bytes(t));
+	return v;
+}
+
+/* ---- packed elements: index / per is the byte ---- */
+
+static LLVMValueRef byte_of(struct gen *g, const struct access *a, LLVMValueRef index, LLVMValueRef *shift)
+{
+	LLVMBuilderRef b = g->e->builder;
+	int per = 8 / dtype_bits(a->type), log = per == 2 ? 1 : 2;
+	LLVMValueRef byte = LLVMBuildLShr(b, index, gen_i64(g, log), "");
+
+	*shift = LLVMBuildMul(b, LLVMBuildAnd(b, index, gen_i64(g, per - 1), ""), gen_i64(g, dtype_bits(a->type)), "");
+	*shift = LLVMBuildTrunc(b, *shift, g->e->i32, "");
+	return LLVMBuildGEP2(b, g->e->i8, g->base[a->buffer], &byte, 1, "");
+}
+
+static LLVMValueRef load_packed(struct gen *g, const struct access *a, LLVMValueRef index, LLVMValueRef mask)
+{
+	LLVMBuilderRef b = g->e->builder;
+	LLVMValueRef shift, at = byte_of(g, a, index, &shift), v, rest = value_int(g->e, DT_I32, 1, 32 - dtype_bits(a->type));
+
+	if (mask)
+		at = LLVMBuildSelect(b, mask, at, zeros(g), "");
+	v = LLVMBuildZExt(b, plain_load(g, DT_U8, 1, at), g->e->i32, "");
+	v = LLVMBuildShl(b, LLVMBuildLShr(b, v, shift, ""), rest, "");
+	return dtype_class(a->type) == DTYPE_SIGNED ? LLVMBuildAShr(b, v, rest, "") : LLVMBuildLShr(b, v, rest, "");
+}
+
+static void store_packed(struct gen *g, const struct access *a, LLVMValueRef index, LLVMValueRef value)
+{
+	LLVMBuilderRef b = g->e->builder;
+	LLVMValueRef shift, at = byte_of(g, a, index, &shift), old, field = value_int(g->e, DT_I32, 1, (1 << dtype_bits(a->type)) - 1);
+
+	old = LLVMBuildZExt(b, plain_load(g, DT_U8, 1, at), g->e->i32, "");
+	old = LLVMBuildAnd(b, old, LLVMBuildNot(b, LLVMBuildShl(b, field, shift, ""), ""), "");
+	value = LLVMBuildShl(b, LLVMBuildAnd(b, value, field, ""), shift, "");
+	LLVMBuildStore(b, LLVMBuildTrunc(b, LLVMBuildOr(b, old, value, ""), g->e->i8, ""), at);
+}
+
+/* ---- masked access ---- */
+
+/* llvm.masked.{load,store,gather,scatter}: their alignment is an operand before LLVM 22, an attribute of the
+ * pointer from then on. `where`: index of the pointer operand. */
+static LLVMValueRef masked(struct gen *g, const char *name, LLVMTypeRef vector, int count, LLVMValueRef *arg, int where,
+			   unsigned align)
+{
+	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+	LLVMTypeRef types[2] = {vector, LLVMTypeOf(arg[where])}, type = LLVMIntrinsicGetType(g->e->context, id, types, 2);
+	LLVMValueRef fn = LLVMGetIntrinsicDeclaration(g->e->module, id, types, 2), all[5], call;
+	bool operand = LLVMCountParamTypes(type) == (unsigned)count + 1;
+	int n = 0;
+
+	for (int i = 0; i < count; i++) {
+		all[n++] = arg[i];
+		if (operand && i == where)
+			all[n++] = LLVMConstInt(g->e->i32, align, 0);
+	}
+	call = LLVMBuildCall2(g->e->builder, type, fn, all, (unsigned)n, "");
+	if (!operand)
+		LLVMSetInstrParamAlignment(call, (LLVMAttributeIndex)(where + 1), align);
+	return call;
+}
+
+static LLVMValueRef pointers(struct gen *g, const struct place *p)
+{
+	LLVMValueRef by = p->offsets;
+
+	if (!by)
+		by = LLVMBuildMul(g->e->builder, value_lanes(g->e, g->lanes), gen_splat(g, p->stride), "");
+	return LLVMBuildGEP2(g->e->builder, memory_type(g->e, p->a->type, 1), p->at, &by, 1, "");
+}
+
+static bool hardware_gather(struct gen *g, enum dtype t)
+{
+	return g->e->target->isa == ISA_X86_V4 && dtype_bits(t) >= 32;
+}
+
+static LLVMValueRef gather(struct gen *g, const struct place *p, LLVMValueRef mask)
+{
+	LLVMBuilderRef b = g->e->builder;
+	enum dtype t = p->a->type;
+	LLVMTypeRef type = packed(t) ? vector_of(g->e->i32, g->lanes) : memory_type(g->e, t, g->lanes);
+	LLVMValueRef v = LLVMGetPoison(type);
+
+	if (hardware_gather(g, t) && (mask || p->offsets)) {
+		LLVMValueRef arg[3] = {pointers(g, p), NULL, LLVMConstNull(type)};
+
+		arg[1] = mask ? gen_splat(g, mask) : LLVMConstAllOnes(vector_of(g->e->i1, g->lanes));
+		return masked(g, "llvm.masked.gather", type, 3, arg, 0, element_bytes(t));
+	}
+	for (int i = 0; i < g->lanes; i++) {
+		LLVMValueRef lane = LLVMConstInt(g->e->i32, (unsigned)i, 0), at = lane_place(g, p, i), one, use = mask;
+
+		if (mask && LLVMGetTypeKind(LLVMTypeOf(mask)) == LLVMVectorTypeKind)
+			use = LLVMBuildExtractElement(b, mask, lane, "");
+		if (packed(t)) {
+			one = load_packed(g, p->a, at, use);
+		} else {
+			if (use)
+				at = LLVMBuildSelect(b, use, at, zeros(g), "");
+			one = plain_load(g, t, 1, at);
+		}
+		v = LLVMBuildInsertElement(b, v, one, lane, "");
+	}
+	return v;
+}
+
+static LLVMValueRef load_one(struct gen *g, const struct place *p, LLVMValueRef mask)
+{
+	enum dtype t = p->a->type;
+
+	if (mask)
+		mask = gen_any(g, mask);
+	if (packed(t))
+		return load_packed(g, p->a, p->at, mask);
+	return plain_load(g, t, 1, mask ? LLVMBuildSelect(g->e->builder, mask, p->at, zeros(g), "") : p->at);
+}
+
+static LLVMValueRef load_vector(struct gen *g, const struct place *p, LLVMValueRef mask)
+{
+	LLVMTypeRef type = memory_type(g->e, p->a->type, g->lanes);
+	LLVMValueRef arg[3] = {p->at, mask, LLVMConstNull(type)};
+
+	if (!mask)
+		return plain_load(g, p->a->type, g->lanes, p->at);
+	if (LLVMGetTypeKind(LLVMTypeOf(mask)) != LLVMVectorTypeKind)
+		return plain_load(g, p->a->type, g->lanes, LLVMBuildSelect(g->e->builder, mask, p->at, zeros(g), ""));
+	return masked(g, "llvm.masked.load", type, 3, arg, 0, element_bytes(p->a->type));
+}
+
+/* True for checked indices of an extent that is not 0. */
+static LLVMValueRef checks_exist(struct gen *g, const struct access *a, struct copy c)
+{
+	LLVMValueRef all = NULL;
+
+	for (int i = 0; i < a->check_count; i++) {
+		const struct expr *bound = a->checks[i]->arg[1];
+		LLVMValueRef v;
+
+		if (bound->op == EXPR_LITERAL ? bound->i > 0 : bound->op == EXPR_DIM && dim_lower(bound->size) > 0)
+			continue;
+		v = gen_value(g, bound, c);
+		all = gen_and(g, all, LLVMBuildICmp(g->e->builder, LLVMIntSGT, v, LLVMConstNull(LLVMTypeOf(v)), ""));
+	}
+	return all;
+}
+
+static bool is_one(LLVMValueRef v)
+{
+	int64_t x;
+
+	return v && gen_constant(v, &x) && x == 1;
+}
+
+LLVMValueRef gen_load(struct gen *g, const struct expr *e, struct copy c)
+{
+	struct note *n = note_of(&g->info, e);
+	struct access *a = n->access;
+	struct place p = place_of(g, a, c);
+	bool vector = p.offsets || p.stride;
+	LLVMValueRef mask = a->safe ? NULL : gen_and(g, gen_condition(g, c), checks_exist(g, a, c)), v;
+
+	if (vector)
+		mask = gen_and(g, mask, g->tail);
+	if (!vector)
+		v = load_one(g, &p, mask);
+	else if (!p.offsets && is_one(p.stride) && !packed(a->type))
+		v = load_vector(g, &p, mask);
+	else
+		v = gather(g, &p, mask);
+	return packed(a->type) ? v : emit_decode(g->e, a->type, vector ? g->lanes : 1, v);
+}
+
+/* ---- stores ---- */
+
+struct pending {
+	struct place place;
+	LLVMValueRef value, mask; /* value in memory form */
+};
+
+static void store_lane(struct gen *g, const struct access *a, LLVMValueRef at, LLVMValueRef value)
+{
+	LLVMValueRef s;
+
+	if (packed(a->type)) {
+		store_packed(g, a, at, value);
+		return;
+	}
+	s = LLVMBuildStore(g->e->builder, value, at);
+	LLVMSetAlignment(s, element_bytes(a->type));
+}
+
+static void store_one(struct gen *g, const struct pending *w)
+{
+	LLVMBuilderRef b = g->e->builder;
+	LLVMBasicBlockRef then, join;
+
+	if (!w->mask) {
+		store_lane(g, w->place.a, w->place.at, w->value);
+		return;
+	}
+	then = gen_block(g, "store");
+	join = gen_block(g, "stored");
+	LLVMBuildCondBr(b, gen_any(g, w->mask), then, join);
+	LLVMPositionBuilderAtEnd(b, then);
+	store_lane(g, w->place.a, w->place.at, w->value);
+	LLVMBuildBr(b, join);
+	LLVMPositionBuilderAtEnd(b, join);
+}
+
+static void store_vector(struct gen *g, const struct pending *w)
+{
+	const struct access *a = w->place.a;
+	LLVMTypeRef type = memory_type(g->e, a->type, g->lanes);
+	LLVMValueRef mask = w->mask ? gen_splat(g, w->mask) : NULL, arg[3] = {w->value, w->place.at, mask};
+
+	if (!w->place.offsets && is_one(w->place.stride)) {
+		if (mask)
+			masked(g, "llvm.masked.store", type, 3, arg, 1, element_bytes(a->type));
+		else
+			store_lane(g, a, w->place.at, w->value);
+		return;
+	}
+	if (mask) {
+		arg[1] = pointers(g, &w->place);
+		masked(g, "llvm.masked.scatter", type, 3, arg, 1, element_bytes(a->type));
+		return;
+	}
+	for (int i = 0; i < g->lanes; i++)
+		store_lane(g, a, lane_place(g, &w->place, i),
+			   LLVMBuildExtractElement(g->e->builder, w->value, LLVMConstInt(g->e->i32, (unsigned)i, 0), ""));
+}
+
+/* What is stored there now, for a store that combines. */
+static LLVMValueRef old_value(struct gen *g, const struct place *p, bool vector, LLVMValueRef mask)
+{
+	LLVMValueRef v;
+
+	if (!vector)
+		v = load_one(g, p, mask);
+	else if (!p->offsets && is_one(p->stride))
+		v = load_vector(g, p, mask);
+	else
+		v = gather(g, p, mask);
+	return packed(p->a->type) ? v : emit_decode(g->e, p->a->type, vector ? g->lanes : 1, v);
+}
+
+static void prepare(struct gen *g, const struct stmt *s, struct copy c, struct pending *w)
+{
+	struct access *a = store_access(&g->info, s);
+	enum dtype compute = dtype_compute(a->type);
+	bool vector;
+
+	w->value = gen_value(g, s->value, c);
+	w->place = place_of(g, a, c);
+	vector = w->place.offsets || w->place.stride;
+	w->mask = gen_and(g, gen_condition(g, c), vector ? g->tail : NULL);
+	if (vector)
+		w->value = gen_splat(g, w->value);
+	if (s->combine >= 0)
+		w->value = gen_combine(g, (enum reduce_kind)s->combine, compute, vector ? g->lanes : 1,
+				       old_value(g, &w->place, vector, w->mask), w->value);
+	if (!packed(a->type))
+		w->value = emit_encode(g->e, a->type, vector ? g->lanes : 1, w->value);
+}
+
+void gen_store(struct gen *g, const struct stmt *s)
+{
+	struct access *a = store_access(&g->info, s);
+	axis_set axes = note_of(&g->info, s->value)->axes;
+	struct pending all[COPIES_MAX];
+	int blocks, vectors;
+
+	for (int i = 0; i < a->count; i++)
+		axes |= note_of(&g->info, a->terms[i].value)->axes;
+	blocks = gen_depends(g, axes, g->block_axis) ? g->block : 1;
+	vectors = gen_depends(g, axes, g->vector_axis) ? g->unroll : 1;
+	/* all loads before the stores, which might alias them; a combining store reads what the one before wrote */
+	for (int i = 0; i < blocks * vectors; i++)
+		prepare(g, s, (struct copy){i / vectors, i % vectors}, &all[i]);
+	for (int i = 0; i < blocks * vectors; i++) {
+		if (all[i].place.offsets || all[i].place.stride)
+			store_vector(g, &all[i]);
+		else
+			store_one(g, &all[i]);
+	}
+}
