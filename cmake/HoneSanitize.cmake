@@ -1,12 +1,12 @@
-# HONE_SANITIZE: hone, the runtime and the tests are compiled with a sanitizer; the backend sees
-# HONE_SANITIZE_ADDRESS or HONE_SANITIZE_THREAD and instruments the code that it emits too.
+# HONE_SANITIZE: hone, the runtime and the tests are compiled with a sanitizer, and the code that they
+# emit is instrumented too: HONE_SANITIZE_EMITTED is the value for `sanitize` of struct target.
 if(HONE_SANITIZE STREQUAL "address")
 	set(sanitizers address,undefined)
 	add_compile_options(-fno-sanitize-recover=undefined)
-	add_compile_definitions(HONE_SANITIZE_ADDRESS)
+	add_compile_definitions(HONE_SANITIZE_EMITTED=SANITIZE_ADDRESS)
 elseif(HONE_SANITIZE STREQUAL "thread")
 	set(sanitizers thread)
-	add_compile_definitions(HONE_SANITIZE_THREAD)
+	add_compile_definitions(HONE_SANITIZE_EMITTED=SANITIZE_THREAD)
 elseif(NOT HONE_SANITIZE STREQUAL "")
 	message(FATAL_ERROR "HONE_SANITIZE is \"${HONE_SANITIZE}\"; use address, thread, or nothing")
 endif()

@@ -4,7 +4,8 @@
 #	target_link_libraries(app PRIVATE digits)
 #
 # compiles model.onnx (again whenever it changes) to the shared library libdigits.so and its typed
-# header digits.h in the current binary folder; `app` then finds both of these and hone.h.
+# header digits.h in the current binary folder; `app` then finds both of these and hone.h. The library's
+# table is hone_model_digits(), so a program may link several models.
 cmake_path(SET hone_prefix NORMALIZE "${CMAKE_CURRENT_LIST_DIR}/../../..")
 set(HONE_COMMAND "${hone_prefix}/bin/hone")
 set(HONE_INCLUDE_DIR "${hone_prefix}/include")
@@ -30,13 +31,15 @@ function(hone_add_model target model)
 	set(header "${CMAKE_CURRENT_BINARY_DIR}/${target}.h")
 	add_custom_command(
 		OUTPUT "${library}"
-		COMMAND "${HONE_COMMAND}" compile "${model}" -o "${library}" --emit so ${model_ARGS}
+		COMMAND "${HONE_COMMAND}" compile "${model}" -o "${library}" --emit so
+			--name ${target} ${model_ARGS}
 		DEPENDS "${model}" "${HONE_COMMAND}"
 		COMMENT "Compiling ${model} to lib${target}.so"
 		VERBATIM)
 	add_custom_command(
 		OUTPUT "${header}"
-		COMMAND "${HONE_COMMAND}" compile "${model}" -o "${header}" --emit header ${model_ARGS}
+		COMMAND "${HONE_COMMAND}" compile "${model}" -o "${header}" --emit header
+			--name ${target} ${model_ARGS}
 		DEPENDS "${model}" "${HONE_COMMAND}"
 		VERBATIM)
 	add_custom_target(${target}_compiled DEPENDS "${library}" "${header}")
