@@ -152,6 +152,16 @@ static bool find_operands(struct site *s)
 	return true;
 }
 
+/* Dims that depend on data become constant where the model declares them. */
+static struct value *settle(struct site *s, int o, struct value *v)
+{
+	dim dims[HONE_MAX_RANK];
+	memcpy(dims, v->type.dims, sizeof(dims));
+	if (!declared_hint(s, o, v->type.rank, dims))
+		return NULL;
+	return reshape(s, v, v->type.rank, dims);
+}
+
 static bool finish(struct import *im, struct scope *scope, struct site *s, bool ok)
 {
 	for (int i = 0; i < s->out_count; i++) {
@@ -161,7 +171,7 @@ static bool finish(struct import *im, struct scope *scope, struct site *s, bool 
 			continue;
 		if (ok && !v)
 			ok = site_unsupported(s, "output %d, \"%s\", is not supported", i, name);
-		if (v && !check_declared(s, i, v)) {
+		if (v && (!check_declared(s, i, v) || !(v = settle(s, i, v)))) {
 			ok = false;
 			v = NULL;
 		}

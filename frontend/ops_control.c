@@ -25,6 +25,21 @@ static bool known_bool(const struct value *v, bool *out)
 	return true;
 }
 
+/* Stacked results must have one size in all turns: not one that is only found inside. `stages`: how many
+ * binding nodes there were before the region. */
+static bool check_stacked(struct site *s, const struct region *r, int first, int stages)
+{
+	for (int i = first; i < r->result_count; i++) {
+		const struct type *t = &r->results[i]->type;
+		for (int k = 0; k < t->rank; k++)
+			if (dim_stage(t->dims[k]) > stages)
+				return site_unsupported(s, "axis %d of the stacked result \"%s\" has a size that is only "
+							   "known inside of the body; declare it in the model",
+							k, r->results[i]->name ? r->results[i]->name : "");
+	}
+	return true;
+}
+
 /* ---- If ---- */
 
 /* Symbols for the dims in which the branches differ. */
@@ -185,7 +200,8 @@ static bool import_loop(struct site *s)
 	for (int i = 0; i < l.carried; i++)
 		if (!(l.in[i + 2] = s->in[i + 2]))
 			return site_invalid(s, "operand %d is missing", i + 2);
-	if (!l.in[0] || !l.in[1] || !settle_body(s, &l))
+	int stages = s->g->stage_count;
+	if (!l.in[0] || !l.in[1] || !settle_body(s, &l) || !check_stacked(s, l.region, l.carried + 1, stages))
 		return false;
 	if (l.scans)
 		l.symbols[l.symbol_count++] = graph_symbol(s->g, "turns", INT64_MAX, NULL);
@@ -195,13 +211,7 @@ static bool import_loop(struct site *s)
 	struct node *n = graph_add(s->b, &spec);
 	if (!n)
 		return false;
-	for (int i = 0; i < s->out_count; i++) {
-		struct value *v = n->out[i];
-		dim dims[HONE_MAX_RANK];
-		memcpy(dims, v->type.dims, sizeof(dims));
-		if (!declared_hint(s, i, rank_of(v), dims) || !site_out(s, i, reshape(s, v, rank_of(v), dims)))
-			return false;
-	}
+	memcpy(s->out, n->out, sizeof(*s->out) * (size_t)s->out_count);
 	return true;
 }
 
@@ -225,9 +235,12 @@ static struct node *add_scan(struct site *s, const struct onnx_graph *body, int 
 			t = type_make(t.dtype, t.rank - 1, t.dims + 1);
 		params[i] = region_param(g, region, NULL, &t);
 	}
+	int stages = g->stage_count;
 	if (!import_subgraph(s, body, region, params, results))
 		return NULL;
 	region_set_results(g, region, body->output_count, results);
+	if (!check_stacked(s, region, 0, stages))
+		return NULL;
 	struct attrs_scan a = {.carried = states, .length = in[states]->type.dims[0]};
 	struct node_spec spec = {.op = OP_scan, .in_count = count, .in = in, .attrs = &a, .region_count = 1,
 				 .regions = &region, .out_count = body->output_count};
@@ -319,8 +332,10 @@ static bool import_scan(struct site *s)
 const struct import_row ops_control[] = {
 	{"", "If", 1, 0, 1, 1, import_if, "then_branch else_branch", "one of two subgraphs", NULL},
 	{"", "Loop", 1, 0, 0, -1, import_loop, "body", "a subgraph again and again", NULL},
-	{"", "Scan", 8, 0, 1, -1, import_scan,
-	 "body num_scan_inputs scan_input_axes scan_input_directions scan_output_axes scan_output_directions directions",
+	{"", "Scan", 8, 8, 0, -1, import_scan, "body num_scan_inputs directions",
+	 "a subgraph for each slice along an axis, in batches", NULL},
+	{"", "Scan", 9, 0, 1, -1, import_scan,
+	 "body num_scan_inputs scan_input_axes scan_input_directions scan_output_axes scan_output_directions",
 	 "a subgraph for each slice along an axis", NULL},
 	{0},
 };

@@ -118,7 +118,7 @@ static void take_diagonals(struct site *s, struct term *t)
 /* Sums over the letters that neither `keep` nor `other` has. */
 static void sum_others(struct site *s, struct term *t, const char *keep, const struct term *other)
 {
-	int axes[HONE_MAX_RANK], count = 0;
+	int axes[HONE_MAX_RANK] = {0}, count = 0;
 	for (int i = 0; i < t->count; i++)
 		if (!strchr(keep, t->names[i]) && (!other || name_at(other, t->names[i]) < 0))
 			axes[count++] = i;

@@ -260,7 +260,7 @@ static bool add_pads(struct site *s, const dim *lo, const dim *hi, struct value 
 {
 	struct value *x = s->in[0];
 	int rank = rank_of(x);
-	dim los[HONE_MAX_RANK], his[HONE_MAX_RANK], dims[HONE_MAX_RANK], zero = dim_int(s, 0);
+	dim los[HONE_MAX_RANK], his[HONE_MAX_RANK], zero = dim_int(s, 0);
 	bool none = true;
 	for (int i = 0; x && i < rank; i++) {
 		/* negative pads cut first */
@@ -269,7 +269,6 @@ static bool add_pads(struct site *s, const dim *lo, const dim *hi, struct value 
 		los[i] = dim_max(s->dims, lo[i], zero);
 		his[i] = dim_max(s->dims, hi[i], zero);
 		none = none && dim_is(los[i], 0) && dim_is(his[i], 0);
-		dims[i] = x ? dim_add(s->dims, dim_add(s->dims, los[i], x->type.dims[i]), his[i]) : zero;
 	}
 	if (!x || none)
 		return site_out(s, 0, x);
@@ -278,13 +277,7 @@ static bool add_pads(struct site *s, const dim *lo, const dim *hi, struct value 
 	struct node *n = add_node(s, OP_pad, fill ? 2 : 1, (struct value *[]){x, fill}, &a);
 	if (!n)
 		return false;
-	/* where pads depend on data, the declared dims make the result's constant */
-	bool open = false;
-	for (int i = 0; i < rank; i++)
-		open |= dim_stage(dims[i]) > 0;
-	if (!open || !declared_const(s, 0))
-		return site_out(s, 0, n->out[0]);
-	return declared_hint(s, 0, rank, dims) && site_out(s, 0, reshape(s, n->out[0], rank, dims));
+	return site_out(s, 0, n->out[0]);
 }
 
 static bool import_pad(struct site *s)

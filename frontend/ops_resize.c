@@ -103,11 +103,13 @@ static bool keep_ratio(struct site *s, int n, const int *axes, dim *dims, double
 
 static const char *coordinate_text(const char *mode)
 {
-	/* a: position, b: scale, c: size of the operand, d: size of the result */
+	/* a: position, b: scale, c: size of the operand, d: size of the result. Where scales are given,
+	 * align_corners goes by the exact size c * scale, of which d is the whole part. */
 	static const char *const modes[][2] = {
 		{"half_pixel", "(f64(a) + 0.5) / b - 0.5"},
 		{"pytorch_half_pixel", "d > 1 ? (f64(a) + 0.5) / b - 0.5 : 0"},
 		{"align_corners", "d > 1 ? f64(a) * f64(c - 1) / f64(d - 1) : 0"},
+		{"align_corners by scale", "d > 1 ? f64(a) * f64(c - 1) / (b * f64(c) - 1) : 0"},
 		{"asymmetric", "f64(a) / b"},
 		{"tf_half_pixel_for_nn", "(f64(a) + 0.5) / b"},
 		{"half_pixel_symmetric", "0.5 * f64(c) * (1 - f64(d) / (b * f64(c))) + (f64(a) + 0.5) / b - 0.5"},
@@ -230,6 +232,8 @@ static bool resize(struct site *s, struct value *roi, struct value *scales, stru
 	int axes[HONE_MAX_RANK], n, rank = rank_of(x);
 	dim dims[HONE_MAX_RANK], given[HONE_MAX_RANK];
 	double ratio = 0;
+	if (!sizes && !strcmp(coordinates, "align_corners"))
+		coordinates = "align_corners by scale";
 	if (!site_axes(s, -1, rank, axes, &n))
 		return false;
 	for (int i = 0; n < 0 && i < rank; i++)

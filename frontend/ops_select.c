@@ -25,16 +25,6 @@ static struct value *positions(struct site *s, struct value *x)
 	return n ? n->out[0] : NULL;
 }
 
-/* Where the model declares the dims that depend on data, they become constant. */
-static bool out_hinted(struct site *s, int o, struct value *v)
-{
-	dim dims[HONE_MAX_RANK];
-	if (!v)
-		return false;
-	memcpy(dims, v->type.dims, sizeof(dims));
-	return declared_hint(s, o, rank_of(v), dims) && site_out(s, o, reshape(s, v, rank_of(v), dims));
-}
-
 static bool import_nonzero(struct site *s)
 {
 	struct value *x = s->in[0], *parts[HONE_MAX_RANK];
@@ -52,7 +42,7 @@ static bool import_nonzero(struct site *s)
 		if (!parts[i] || !at)
 			return false;
 	}
-	return out_hinted(s, 0, rank_of(x) == 1 ? parts[0] : add_concat(s->b, 0, rank_of(x), parts));
+	return site_out(s, 0, rank_of(x) == 1 ? parts[0] : add_concat(s->b, 0, rank_of(x), parts));
 }
 
 static bool import_compress(struct site *s)
@@ -65,7 +55,7 @@ static bool import_compress(struct site *s)
 	} else if (!site_axis(s, attr_int(s, "axis", 0), rank_of(x), &axis)) {
 		return false;
 	}
-	return out_hinted(s, 0, gather(s, GATHER_TAKE, x, positions(s, s->in[1]), axis, 0));
+	return site_out(s, 0, gather(s, GATHER_TAKE, x, positions(s, s->in[1]), axis, 0));
 }
 
 static bool import_unique(struct site *s)
@@ -81,7 +71,7 @@ static bool import_unique(struct site *s)
 	if (!n)
 		return false;
 	for (int i = 0; i < s->out_count; i++)
-		if (!out_hinted(s, i, n->out[i]))
+		if (!site_out(s, i, n->out[i]))
 			return false;
 	return true;
 }
@@ -119,7 +109,7 @@ static bool import_nms(struct site *s)
 		return site_invalid(s, "scores should have 3 axes");
 	struct attrs_nms a = {.center = attr_int(s, "center_point_box", 0)};
 	struct node *n = add_binding(s, OP_nms, 5, in, &a, "K", type_count(s->g, &in[1]->type));
-	return n && out_hinted(s, 0, n->out[0]);
+	return n && site_out(s, 0, n->out[0]);
 }
 
 static struct value *cumulate(struct site *s, struct value *x, int axis)

@@ -70,7 +70,7 @@ static bool dims_from(struct site *s, int i, int *rank, dim *dims)
 static bool import_constant_of_shape(struct site *s)
 {
 	dim dims[HONE_MAX_RANK];
-	int rank;
+	int rank = 0;
 	const struct onnx_attr *a = site_attr(s, "value");
 	float zero = 0;
 	struct value *v = a ? import_tensor(s, a->tensors) : constant_list(s, DT_F32, 0, 1, &zero);
