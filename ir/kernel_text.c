@@ -1,225 +1,252 @@
-/* kernel_text.c: printing kernels (kernel.h shows one). Axes are numbered in the order they are met, so equal computations
- * print the same; as a key, buffers and the kernel have numbers instead of names, too. */
+/* kernel_text.c: kernels as text:
+ *	kernel @k2(%p: f32[N,58], %b: f32[64]) -> (%y: f32[N,56]) {
+ *	  local %s: f32[56]
+ *	  for n < N par, h < 56 par {
+ *	    %y[n, h] = max(%p[n, h + 1] + %b[h], 0.0)
+ *	  }
+ *	} plan loops { vector=h*16 unroll=4 block=n*2 tail=32 }
+ * Other statements: `v0: f32 = e`, `when e { ... }`, `%y[i] sum= e`, `call name(%x, _) -> (%y) [dims]`.
+ * A key has %b0, %b1, ... for buffers (in the order of the kernel's list) and i0, i1, ... for axes. */
 #include "ir/kernel.h"
+#include "ir/print.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct kernel_printer {
-	FILE *out;
-	struct arena *arena;
+struct printer {
 	const struct kernel *k;
+	FILE *out;
+	struct arena scratch;
+	struct names taken, axes_taken;
+	const char **buffers, **axes; /* names; of an axis, given when it is first seen */
+	int axis_count, indent;
 	bool key;
-	const char **axis_names; /* by axis id; NULL until met */
-	int axis_count;
 };
 
-static bool is_taken(const struct kernel_printer *p, const char *name)
+static const char *axis_name(struct printer *p, int axis)
 {
-	for (int i = 0; i < p->k->exprs->axis_count; i++)
-		if (p->axis_names[i] && !strcmp(p->axis_names[i], name))
-			return true;
-	return false;
-}
+	char *name;
 
-static const char *axis_name(struct kernel_printer *p, int axis)
-{
-	const char *base = p->k->exprs->axes[axis].name, *name = base;
-
-	if (p->axis_names[axis])
-		return p->axis_names[axis];
-	if (p->key)
-		name = arena_printf(p->arena, "a%d", p->axis_count);
-	for (int i = 1; !p->key && is_taken(p, name); i++)
-		name = arena_printf(p->arena, "%s%d", base, i);
-	p->axis_count++;
-	p->axis_names[axis] = name;
-	return name;
-}
-
-static const char *buffer_name(struct kernel_printer *p, int buffer)
-{
-	if (p->key)
-		return arena_printf(p->arena, "%%b%d", buffer);
-	return arena_printf(p->arena, "%%%s", p->k->buffers.at[buffer].name);
+	if (p->axes[axis])
+		return p->axes[axis];
+	if (p->key) {
+		p->axes[axis] = arena_printf(&p->scratch, "i%d", p->axis_count++);
+		return p->axes[axis];
+	}
+	name = (char *)name_sanitize(&p->scratch, p->k->exprs->axes[axis].name);
+	if (*name >= 'A' && *name <= 'Z') /* upper case are symbols */
+		*name = (char)(*name - 'A' + 'a');
+	else if (*name < 'a' || *name > 'z')
+		name = arena_printf(&p->scratch, "i%s", name);
+	return p->axes[axis] = names_claim(&p->axes_taken, name);
 }
 
 static const char *leaf_name(void *self, const struct expr *e)
 {
-	struct kernel_printer *p = self;
+	struct printer *p = self;
 
 	switch (e->op) {
 	case EXPR_AXIS: return axis_name(p, e->index);
-	case EXPR_VAR: return arena_printf(p->arena, "%%s%d", e->index);
-	case EXPR_LOAD: return buffer_name(p, e->index);
+	case EXPR_VAR: return arena_printf(&p->scratch, "v%d", e->index);
+	case EXPR_LOAD: return arena_printf(&p->scratch, "%%%s", p->buffers[e->index]);
 	default: return NULL;
 	}
 }
 
-static void print_expr(struct kernel_printer *p, const struct expr *e)
+static void put_expr(struct printer *p, const struct expr *e)
 {
-	fputs(expr_text(p->arena, p->k->exprs, e, leaf_name, p), p->out);
+	expr_print(p->out, p->k->exprs, e, true, leaf_name, p);
 }
 
-static void print_indices(struct kernel_printer *p, int count, const struct expr *const *index)
+static const char *dim_name(struct printer *p, dim d) { return dim_text(p->k->exprs->dims, &p->scratch, d); }
+
+static void put_buffer(struct printer *p, int i)
 {
-	fputc('[', p->out);
-	for (int i = 0; i < count; i++) {
-		fputs(i ? "," : "", p->out);
-		print_expr(p, index[i]);
-	}
+	const struct type *t = &p->k->buffers.at[i].type;
+
+	fprintf(p->out, "%%%s: %s[", p->buffers[i], dtype_name(t->dtype));
+	for (int k = 0; k < t->rank; k++)
+		fprintf(p->out, "%s%s", k ? "," : "", dim_name(p, t->dims[k]));
 	fputc(']', p->out);
 }
 
-static const char *buffer_type(struct kernel_printer *p, const struct buffer *b)
+static void put_buffers(struct printer *p, enum buffer_role role)
 {
-	const struct dim_pool *dims = p->k->exprs->dims;
-	const char *out = arena_printf(p->arena, "%s[", dtype_name(b->type.dtype));
+	const char *before = "";
 
-	for (int i = 0; i < b->type.rank; i++)
-		out = arena_printf(p->arena, "%s%s%s", out, i ? "," : "", dim_text(dims, p->arena, b->type.dims[i]));
-	return arena_printf(p->arena, "%s]", out);
-}
-
-static void print_buffers(struct kernel_printer *p, enum buffer_role role)
-{
-	const char *join = "";
-
+	fputc('(', p->out);
 	for (int i = 0; i < p->k->buffers.count; i++) {
-		const struct buffer *b = &p->k->buffers.at[i];
-
-		if (b->role != role)
+		if (p->k->buffers.at[i].role != role)
 			continue;
-		fprintf(p->out, "%s%s: %s", join, buffer_name(p, i), buffer_type(p, b));
-		join = ", ";
+		fputs(before, p->out);
+		put_buffer(p, i);
+		before = ", ";
 	}
+	fputc(')', p->out);
 }
 
-static void print_call(struct kernel_printer *p, const struct stmt *s)
+static void put_list(struct printer *p, int count, const int *buffers)
 {
-	for (int i = 0; i < s->out_count; i++)
-		fprintf(p->out, "%s%s", i ? ", " : "", buffer_name(p, s->out[i]));
-	fprintf(p->out, " = call %s(", s->routine);
-	for (int i = 0; i < s->in_count; i++)
-		fprintf(p->out, "%s%s", i ? ", " : "", s->in[i] < 0 ? "none" : buffer_name(p, s->in[i]));
-	fputs(") {", p->out);
+	fputc('(', p->out);
+	for (int i = 0; i < count; i++) {
+		fputs(i ? ", " : "", p->out);
+		if (buffers[i] < 0)
+			fputc('_', p->out);
+		else
+			fprintf(p->out, "%%%s", p->buffers[buffers[i]]);
+	}
+	fputc(')', p->out);
+}
+
+static void put_call(struct printer *p, const struct stmt *s)
+{
+	fprintf(p->out, "call %s", s->routine);
+	put_list(p, s->in_count, s->in);
+	fputs(" -> ", p->out);
+	put_list(p, s->out_count, s->out);
+	fputs(" [", p->out);
 	for (int i = 0; i < s->attr_count; i++)
-		fprintf(p->out, "%s%s", i ? ", " : "", dim_text(p->k->exprs->dims, p->arena, s->attrs[i]));
-	fputs("}\n", p->out);
+		fprintf(p->out, "%s%s", i ? ", " : "", dim_name(p, s->attrs[i]));
+	fputc(']', p->out);
 }
 
-static void print_body(struct kernel_printer *p, const struct stmt *s, int depth);
+static void put_body(struct printer *p, const struct stmt *s);
 
-/* Nested loops that hold nothing else stand on one line: `for n < N par, h < 56 par {`. */
-static void print_for(struct kernel_printer *p, const struct stmt *s, int depth)
+/* Loops that hold nothing but the next loop share one `for`. */
+static void put_for(struct printer *p, const struct stmt *s)
 {
-	const char *join = "for ";
-
-	for (;; s = s->body) {
-		fprintf(p->out, "%s%s < %s%s", join, axis_name(p, s->axis), dim_text(p->k->exprs->dims, p->arena, p->k->exprs->axes[s->axis].extent),
+	fputs("for ", p->out);
+	for (;;) {
+		fprintf(p->out, "%s < %s%s", axis_name(p, s->axis), dim_name(p, p->k->exprs->axes[s->axis].extent),
 			s->par ? " par" : "");
 		if (!s->body || s->body->kind != STMT_FOR || s->body->next)
 			break;
-		join = ", ";
+		s = s->body;
+		fputs(", ", p->out);
 	}
-	fputs(" {\n", p->out);
-	print_body(p, s->body, depth + 1);
-	fprintf(p->out, "%*s}\n", depth * 2, "");
+	put_body(p, s->body);
 }
 
-static void print_store(struct kernel_printer *p, const struct stmt *s)
+static void put_stmt(struct printer *p, const struct stmt *s)
 {
-	fputs(buffer_name(p, s->buffer), p->out);
-	print_indices(p, s->rank, s->index);
-	if (s->combine >= 0)
-		fprintf(p->out, " %s= ", reduce_names[s->combine]);
-	else
-		fputs(" = ", p->out);
-	print_expr(p, s->value);
+	fprintf(p->out, "%*s", p->indent * 2, "");
+	switch (s->kind) {
+	case STMT_FOR: put_for(p, s); break;
+	case STMT_STORE:
+		fprintf(p->out, "%%%s[", p->buffers[s->buffer]);
+		for (int i = 0; i < s->rank; i++) {
+			fputs(i ? ", " : "", p->out);
+			put_expr(p, s->index[i]);
+		}
+		fprintf(p->out, "] %s= ", s->combine < 0 ? "" : reduce_names[s->combine]);
+		put_expr(p, s->value);
+		break;
+	case STMT_SET:
+		fprintf(p->out, "v%d: %s = ", s->var, dtype_name(p->k->vars.at[s->var]));
+		put_expr(p, s->value);
+		break;
+	case STMT_WHEN:
+		fputs("when ", p->out);
+		put_expr(p, s->value);
+		put_body(p, s->body);
+		break;
+	case STMT_CALL: put_call(p, s); break;
+	}
 	fputc('\n', p->out);
 }
 
-static void print_body(struct kernel_printer *p, const struct stmt *s, int depth)
+static void put_body(struct printer *p, const struct stmt *s)
 {
-	for (; s; s = s->next) {
-		fprintf(p->out, "%*s", depth * 2, "");
-		switch (s->kind) {
-		case STMT_FOR: print_for(p, s, depth); break;
-		case STMT_STORE: print_store(p, s); break;
-		case STMT_CALL: print_call(p, s); break;
-		case STMT_SET:
-			fprintf(p->out, "%%s%d: %s = ", s->var, dtype_name(p->k->vars.at[s->var]));
-			print_expr(p, s->value);
-			fputc('\n', p->out);
-			break;
-		case STMT_WHEN:
-			fputs("when ", p->out);
-			print_expr(p, s->value);
-			fputs(" {\n", p->out);
-			print_body(p, s->body, depth + 1);
-			fprintf(p->out, "%*s}\n", depth * 2, "");
-			break;
-		}
-	}
+	fputs(" {\n", p->out);
+	p->indent++;
+	for (; s; s = s->next)
+		put_stmt(p, s);
+	p->indent--;
+	fprintf(p->out, "%*s}", p->indent * 2, "");
 }
 
-static void print_plan(struct kernel_printer *p)
+static void put_nest(struct printer *p, const struct loops_nest *n)
+{
+	if (n->vector_axis < 0)
+		fputs(" scalar", p->out);
+	else
+		fprintf(p->out, " vector=%s*%d unroll=%d tail=%d", axis_name(p, n->vector_axis), n->lanes, n->unroll,
+			n->tail_bits);
+	if (n->block_axis >= 0)
+		fprintf(p->out, " block=%s*%d", axis_name(p, n->block_axis), n->block);
+}
+
+static void put_plan(struct printer *p)
 {
 	const struct plan *plan = &p->k->plan;
 
-	fprintf(p->out, " plan %s", driver_names[plan->driver]);
+	if (plan->driver == DRIVER_NONE)
+		return;
+	fprintf(p->out, " plan %s {", driver_names[plan->driver]);
 	for (int i = 0; plan->driver == DRIVER_LOOPS && i < plan->loops.count; i++) {
-		const struct loops_nest *n = &plan->loops.nests[i];
+		fputs(i ? ";" : "", p->out);
+		put_nest(p, &plan->loops.nests[i]);
+	}
+	fputs(" }", p->out);
+}
 
-		fputs(" {", p->out);
-		if (n->vector_axis < 0)
-			fputs(" scalar", p->out);
-		else
-			fprintf(p->out, " vector=%s lanes=%d unroll=%d tail=%d", axis_name(p, n->vector_axis), n->lanes, n->unroll, n->tail_bits);
-		if (n->block_axis >= 0)
-			fprintf(p->out, " block=%s*%d", axis_name(p, n->block_axis), n->block);
-		fputs(" }", p->out);
+static void name_buffers(struct printer *p)
+{
+	p->buffers = ARENA_ARRAY(&p->scratch, const char *, p->k->buffers.count + 1);
+	for (int i = 0; i < p->k->buffers.count; i++) {
+		const char *name = p->k->buffers.at[i].name;
+
+		if (p->key || !name)
+			name = arena_printf(&p->scratch, "b%d", i);
+		p->buffers[i] = names_claim(&p->taken, name_sanitize(&p->scratch, name));
 	}
 }
 
-static void print_kernel(struct kernel_printer *p)
+static void put_kernel(struct printer *p)
 {
-	bool locals = false;
-
-	fprintf(p->out, "kernel @%s(", p->key ? "k" : p->k->name);
-	print_buffers(p, BUFFER_IN);
-	fputs(") -> (", p->out);
-	print_buffers(p, BUFFER_OUT);
-	fputs(") {\n", p->out);
-	for (int i = 0; i < p->k->buffers.count; i++)
-		locals |= p->k->buffers.at[i].role == BUFFER_LOCAL;
-	if (locals) {
+	if (p->key)
+		fputs("kernel ", p->out);
+	else
+		fprintf(p->out, "kernel @%s", name_sanitize(&p->scratch, p->k->name));
+	put_buffers(p, BUFFER_IN);
+	fputs(" -> ", p->out);
+	put_buffers(p, BUFFER_OUT);
+	fputs(" {\n", p->out);
+	for (int i = 0; i < p->k->buffers.count; i++) {
+		if (p->k->buffers.at[i].role != BUFFER_LOCAL)
+			continue;
 		fputs("  local ", p->out);
-		print_buffers(p, BUFFER_LOCAL);
+		put_buffer(p, i);
 		fputc('\n', p->out);
 	}
-	print_body(p, p->k->body, 1);
+	p->indent = 1;
+	for (const struct stmt *s = p->k->body; s; s = s->next)
+		put_stmt(p, s);
 	fputc('}', p->out);
-	if (p->k->plan.driver != DRIVER_NONE)
-		print_plan(p);
+	put_plan(p);
 	fputc('\n', p->out);
 }
 
 const char *kernel_text(struct arena *a, const struct kernel *k, bool key)
 {
-	struct arena scratch = {0};
-	struct kernel_printer p = {.arena = &scratch, .k = k, .key = key};
-	char *bytes = NULL, *text;
+	struct printer p = {.k = k, .key = key};
+	char *text = NULL;
 	size_t size = 0;
+	const char *copy;
 
-	p.axis_names = ARENA_ARRAY(&scratch, const char *, k->exprs->axis_count + 1);
-	p.out = open_memstream(&bytes, &size);
-	if (!p.out)
-		BUG("no memory for the text of a kernel");
-	print_kernel(&p);
+	p.taken.arena = p.axes_taken.arena = &p.scratch;
+	p.out = open_memstream(&text, &size);
+	if (!p.out) {
+		out_of_memory(1);
+		return "";
+	}
+	p.axes = ARENA_ARRAY(&p.scratch, const char *, k->exprs->axis_count + 1);
+	name_buffers(&p);
+	put_kernel(&p);
 	fclose(p.out);
-	text = arena_copy(a, bytes, size + 1);
-	free(bytes);
-	arena_free(&scratch);
-	return text;
+	arena_free(&p.scratch);
+	copy = arena_copy(a, text, size + 1);
+	free(text);
+	return copy;
 }
