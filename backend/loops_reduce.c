@@ -34,11 +34,11 @@ LLVMValueRef gen_identity(struct gen *g, enum reduce_kind kind, enum dtype t, in
 	case REDUCE_MIN: case REDUCE_ARGMIN: case REDUCE_ARGMIN_LAST:
 		if (t == DT_BOOL)
 			return value_int(g->e, t, lanes, 1);
-		return is_float ? value_real(g->e, t, lanes, __builtin_inf()) : value_int(g->e, t, lanes, top);
+		return is_float ? emit_real(g->e, t, lanes, __builtin_inf()) : value_int(g->e, t, lanes, top);
 	default:
 		if (t == DT_BOOL)
 			return value_int(g->e, t, lanes, 0);
-		return is_float ? value_real(g->e, t, lanes, -__builtin_inf()) : value_int(g->e, t, lanes, is_signed ? -top - 1 : 0);
+		return is_float ? emit_real(g->e, t, lanes, -__builtin_inf()) : value_int(g->e, t, lanes, is_signed ? -top - 1 : 0);
 	}
 }
 

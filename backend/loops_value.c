@@ -376,7 +376,7 @@ static LLVMValueRef make_value(struct gen *g, const struct note *n, struct copy 
 
 	switch (e->op) {
 	case EXPR_LITERAL:
-		return dtype_is_float((enum dtype)e->type) ? value_real(g->e, (enum dtype)e->type, 1, e->f)
+		return dtype_is_float((enum dtype)e->type) ? emit_real(g->e, (enum dtype)e->type, 1, e->f)
 							   : value_int(g->e, (enum dtype)e->type, 1, e->i);
 	case EXPR_DIM: return gen_dim(g, e->size);
 	case EXPR_AXIS: return axis_value(g, n, c);

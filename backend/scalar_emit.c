@@ -55,7 +55,7 @@ LLVMValueRef value_splat(struct emitter *e, LLVMValueRef scalar, int lanes)
 				      LLVMConstNull(vector_of(e->i32, lanes)), "");
 }
 
-LLVMValueRef value_real(struct emitter *e, enum dtype t, int lanes, double x)
+LLVMValueRef emit_real(struct emitter *e, enum dtype t, int lanes, double x)
 {
 	return value_splat(e, LLVMConstReal(value_type(e, t, 1), x), lanes);
 }
@@ -63,7 +63,7 @@ LLVMValueRef value_real(struct emitter *e, enum dtype t, int lanes, double x)
 LLVMValueRef value_int(struct emitter *e, enum dtype t, int lanes, int64_t x)
 {
 	if (dtype_is_float(t))
-		return value_real(e, t, lanes, (double)x);
+		return emit_real(e, t, lanes, (double)x);
 	return value_splat(e, LLVMConstInt(value_type(e, t, 1), (unsigned long long)x, 1), lanes);
 }
 
@@ -257,7 +257,7 @@ static LLVMValueRef float_extreme(struct emitter *e, bool max, LLVMValueRef a, L
 static LLVMValueRef float_mod(struct emitter *e, enum dtype t, int lanes, LLVMValueRef a, LLVMValueRef b)
 {
 	LLVMBuilderRef bd = e->builder;
-	LLVMValueRef r = emit_fmod(e, t, lanes, a, b), zero = value_real(e, t, lanes, 0), wrong;
+	LLVMValueRef r = emit_fmod(e, t, lanes, a, b), zero = emit_real(e, t, lanes, 0), wrong;
 
 	wrong = LLVMBuildXor(bd, LLVMBuildFCmp(bd, LLVMRealOLT, r, zero, ""), LLVMBuildFCmp(bd, LLVMRealOLT, b, zero, ""), "");
 	wrong = LLVMBuildAnd(bd, wrong, LLVMBuildFCmp(bd, LLVMRealONE, r, zero, ""), "");
@@ -267,10 +267,10 @@ static LLVMValueRef float_mod(struct emitter *e, enum dtype t, int lanes, LLVMVa
 static LLVMValueRef float_sign(struct emitter *e, enum dtype t, int lanes, LLVMValueRef a)
 {
 	LLVMBuilderRef bd = e->builder;
-	LLVMValueRef zero = value_real(e, t, lanes, 0), r;
+	LLVMValueRef zero = emit_real(e, t, lanes, 0), r;
 
-	r = LLVMBuildSelect(bd, LLVMBuildFCmp(bd, LLVMRealOGT, a, zero, ""), value_real(e, t, lanes, 1), a, "");
-	return LLVMBuildSelect(bd, LLVMBuildFCmp(bd, LLVMRealOLT, a, zero, ""), value_real(e, t, lanes, -1), r, "");
+	r = LLVMBuildSelect(bd, LLVMBuildFCmp(bd, LLVMRealOGT, a, zero, ""), emit_real(e, t, lanes, 1), a, "");
+	return LLVMBuildSelect(bd, LLVMBuildFCmp(bd, LLVMRealOLT, a, zero, ""), emit_real(e, t, lanes, -1), r, "");
 }
 
 static LLVMValueRef float_op(struct emitter *e, enum expr_op op, enum dtype t, int lanes, LLVMValueRef *arg)
@@ -335,9 +335,9 @@ static LLVMValueRef float_to_int(struct emitter *e, enum dtype from, enum dtype 
 	if (dtype_bits(to) >= 32)
 		return emit_intrinsic(e, dtype_class(to) == DTYPE_SIGNED ? "llvm.fptosi.sat" : "llvm.fptoui.sat", 2, types, 1, &x);
 	int_limits(to, &low, &high);
-	x = LLVMBuildSelect(bd, LLVMBuildFCmp(bd, LLVMRealORD, x, x, ""), x, value_real(e, from, lanes, 0), "");
-	x = emit_clamp(e, true, value_real(e, from, lanes, (double)low), x);
-	x = emit_clamp(e, false, value_real(e, from, lanes, (double)high), x);
+	x = LLVMBuildSelect(bd, LLVMBuildFCmp(bd, LLVMRealORD, x, x, ""), x, emit_real(e, from, lanes, 0), "");
+	x = emit_clamp(e, true, emit_real(e, from, lanes, (double)low), x);
+	x = emit_clamp(e, false, emit_real(e, from, lanes, (double)high), x);
 	return LLVMBuildTrunc(bd, LLVMBuildFPToSI(bd, x, vector_of(e->i32, lanes), ""), types[0], "");
 }
 
@@ -381,7 +381,7 @@ LLVMValueRef emit_cast(struct emitter *e, enum expr_op op, enum dtype from, enum
 	if (op == EXPR_BITS_CAST && from != DT_BOOL && to != DT_BOOL)
 		return LLVMBuildBitCast(bd, x, type, "");
 	if (to == DT_BOOL)
-		return dtype_is_float(from) ? LLVMBuildFCmp(bd, LLVMRealUNE, x, value_real(e, from, lanes, 0), "")
+		return dtype_is_float(from) ? LLVMBuildFCmp(bd, LLVMRealUNE, x, emit_real(e, from, lanes, 0), "")
 					    : LLVMBuildICmp(bd, LLVMIntNE, x, value_int(e, from, lanes, 0), "");
 	if (from == DT_BOOL)
 		return dtype_is_float(to) ? LLVMBuildUIToFP(bd, x, type, "") : LLVMBuildZExt(bd, x, type, "");

@@ -12,7 +12,7 @@ LLVMTypeRef memory_type(struct emitter *e, enum dtype t, int lanes);
 LLVMTypeRef vector_of(LLVMTypeRef t, int lanes); /* t itself for 1 lane */
 
 LLVMValueRef value_int(struct emitter *e, enum dtype t, int lanes, int64_t x); /* also of float types */
-LLVMValueRef value_real(struct emitter *e, enum dtype t, int lanes, double x);
+LLVMValueRef emit_real(struct emitter *e, enum dtype t, int lanes, double x);
 LLVMValueRef value_splat(struct emitter *e, LLVMValueRef scalar, int lanes);
 /* 0, 1, 2, .. as i64. */
 LLVMValueRef value_lanes(struct emitter *e, int lanes);

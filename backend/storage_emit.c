@@ -63,7 +63,7 @@ static LLVMValueRef decode_small(struct bits *b, const struct format *f, LLVMVal
 	LLVMValueRef size = and_(b, code, magnitude), x, sign, special;
 
 	x = as_float(b, LLVMBuildShl(bd, size, num(b, (uint32_t)(23 - f->mantissa)), ""));
-	x = as_int(b, LLVMBuildFMul(bd, x, value_real(b->e, DT_F32, b->lanes, power(127 - f->bias)), ""));
+	x = as_int(b, LLVMBuildFMul(bd, x, emit_real(b->e, DT_F32, b->lanes, power(127 - f->bias)), ""));
 	if (f->infinite) {
 		special = LLVMBuildICmp(bd, LLVMIntUGT, size, num(b, f->largest), "");
 		x = select_(b, special, LLVMBuildOr(bd, x, num(b, 0x7f800000), ""), x);
@@ -86,7 +86,7 @@ static LLVMValueRef encode_small(struct bits *b, const struct format *f, LLVMVal
 	code = LLVMBuildAdd(bd, size, num(b, (1u << (drop - 1)) - 1), "");
 	code = LLVMBuildAdd(bd, code, and_(b, LLVMBuildLShr(bd, size, num(b, drop), ""), 1), "");
 	code = LLVMBuildSub(bd, LLVMBuildLShr(bd, code, num(b, drop), ""), num(b, (uint32_t)(127 - f->bias) << f->mantissa), "");
-	magic = value_real(b->e, DT_F32, b->lanes, power(23 - f->mantissa + 1 - f->bias));
+	magic = emit_real(b->e, DT_F32, b->lanes, power(23 - f->mantissa + 1 - f->bias));
 	small = LLVMBuildSub(bd, as_int(b, LLVMBuildFAdd(bd, as_float(b, size), magic, "")), as_int(b, magic), "");
 	code = select_(b, LLVMBuildICmp(bd, LLVMIntULT, size, num(b, (uint32_t)(128 - f->bias) << 23), ""), small, code);
 	over = LLVMBuildOr(bd, LLVMBuildICmp(bd, LLVMIntSGT, code, num(b, f->largest), ""),

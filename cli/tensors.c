@@ -20,9 +20,11 @@ static bool is_pb(const char *path)
 
 static bool set_tensor(hone_tensor *out, int32_t dtype, int rank, const int64_t *dims, const void *data, int64_t size)
 {
-	*out = (hone_tensor){.size = size, .rank = rank, .dtype = dtype};
+	hone_tensor t = {.size = size, .rank = rank, .dtype = dtype};
+
 	for (int i = 0; i < rank; i++)
-		out->dims[i] = dims[i];
+		t.dims[i] = dims[i];
+	*out = t; /* only now: dims may be out's own */
 	out->data = aligned_alloc(64, (size_t)(size + 64) / 64 * 64);
 	if (out->data && size)
 		memcpy(out->data, data, (size_t)size);
