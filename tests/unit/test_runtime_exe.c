@@ -162,7 +162,7 @@ static void expect(const char *line, int status, const char *message)
 
 	if (got != status || (message && strcmp(err, message)))
 		fail_msg("%s: status %d, \"%s\"; expected %d, \"%s\"", line, got, err, status,
-			 message);
+			 message ? message : "anything");
 }
 
 static void outputs_are_printed_or_written(void **state)
