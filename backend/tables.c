@@ -319,6 +319,7 @@ static LLVMValueRef entry_point(struct tables *t, const char *name, LLVMValueRef
 	struct emitter *e = t->e;
 	LLVMValueRef f = emitter_function(e, name, LLVMFunctionType(e->ptr, NULL, 0, 0), true);
 
+	LLVMSetVisibility(f, LLVMDefaultVisibility);
 	LLVMPositionBuilderAtEnd(e->builder, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
 	LLVMBuildRet(e->builder, table);
 	return f;
