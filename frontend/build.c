@@ -4,10 +4,7 @@
 
 #include <string.h>
 
-dim dim_int(struct site *s, int64_t value)
-{
-	return dim_const(s->dims, value);
-}
+dim dim_int(struct site *s, int64_t value) { return dim_const(s->dims, value); }
 
 struct value *real_scalar(struct site *s, enum dtype t, double x)
 {
@@ -37,23 +34,22 @@ int64_t enum_value(enum op_id op, const char *attr, const char *name)
 	BUG("%s has no %s=%s", row->name, attr, name);
 }
 
-struct node *add_node(struct site *s, enum op_id op, int count, struct value *const *in, const void *attrs)
+struct node *add_node(struct site *s, enum op_id op, int count, struct value *const *in,
+		      const void *attrs)
 {
 	for (int i = 0; i < count; i++)
 		if (!in[i])
 			return NULL;
-	return graph_add(s->b, &(struct node_spec){.op = op, .in_count = count, .in = in, .attrs = attrs});
+	return graph_add(
+		s->b, &(struct node_spec){.op = op, .in_count = count, .in = in, .attrs = attrs});
 }
 
-static struct value *only(struct node *n)
-{
-	return n ? n->out[0] : NULL;
-}
+static struct value *only(struct node *n) { return n ? n->out[0] : NULL; }
 
 /* ---- maps ---- */
 
-struct value *map_n(struct site *s, const char *text, enum dtype t, int count, struct value *const *in,
-		    int constant_count, const struct named_real *constants)
+struct value *map_n(struct site *s, const char *text, enum dtype t, int count,
+		    struct value *const *in, int constant_count, const struct named_real *constants)
 {
 	char whole[1024];
 	size_t at = 0;
@@ -122,7 +118,9 @@ struct value *insert_axis(struct site *s, struct value *x, int axis)
 		return NULL;
 	}
 	for (int i = 0; i <= rank; i++)
-		dims[i] = i < axis ? x->type.dims[i] : i == axis ? dim_int(s, 1) : x->type.dims[i - 1];
+		dims[i] = i < axis    ? x->type.dims[i]
+			  : i == axis ? dim_int(s, 1)
+				      : x->type.dims[i - 1];
 	return add_reshape(s->b, x, rank + 1, dims);
 }
 
@@ -173,7 +171,8 @@ struct value *flip_axis(struct site *s, struct value *x, int axis)
 	if (!x)
 		return NULL;
 	for (int i = 0; i < x->type.rank; i++) {
-		at[i] = i == axis ? dim_sub(s->dims, x->type.dims[i], dim_int(s, 1)) : dim_int(s, 0);
+		at[i] = i == axis ? dim_sub(s->dims, x->type.dims[i], dim_int(s, 1))
+				  : dim_int(s, 0);
 		step[i] = i == axis ? -1 : 1;
 	}
 	return add_slice(s->b, x, at, x->type.dims, step);
@@ -305,8 +304,8 @@ struct value *mean_axes(struct site *s, struct value *x, int count, const int *a
 
 struct value *argreduce(struct site *s, const char *kind, struct value *x, int axis, bool keep)
 {
-	struct attrs_argreduce a = {.kind = enum_value(OP_argreduce, "kind", kind), .axis = axis,
-				    .keep = keep};
+	struct attrs_argreduce a = {
+		.kind = enum_value(OP_argreduce, "kind", kind), .axis = axis, .keep = keep};
 	return only(add_node(s, OP_argreduce, 1, &x, &a));
 }
 
@@ -329,27 +328,29 @@ struct value *matmul(struct site *s, struct value *x, struct value *y)
 	return only(add_node(s, OP_matmul, 2, (struct value *[]){x, y}, NULL));
 }
 
-struct value *pool(struct site *s, struct value *x, enum reduce_kind kind, int count, const int64_t *size,
-		   const int64_t *stride, const int64_t *dilation)
+struct value *pool(struct site *s, struct value *x, enum reduce_kind kind, int count,
+		   const int64_t *size, const int64_t *stride, const int64_t *dilation)
 {
 	struct attrs_pool a = {.kind = enum_value(OP_pool, "kind", reduce_names[kind]),
-			       .size = {count, size}, .stride = {count, stride},
+			       .size = {count, size},
+			       .stride = {count, stride},
 			       .dilation = {count, dilation}};
 	return only(add_node(s, OP_pool, 1, &x, &a));
 }
 
 /* ---- indices ---- */
 
-struct value *gather(struct site *s, int kind, struct value *x, struct value *index, int axis, int batch)
+struct value *gather(struct site *s, int kind, struct value *x, struct value *index, int axis,
+		     int batch)
 {
 	return x && index ? add_gather(s->b, kind, x, index, axis, batch) : NULL;
 }
 
-struct value *scatter(struct site *s, int kind, struct value *x, struct value *index, struct value *update,
-		      int axis, const char *combine)
+struct value *scatter(struct site *s, int kind, struct value *x, struct value *index,
+		      struct value *update, int axis, const char *combine)
 {
-	struct attrs_scatter a = {.kind = kind, .axis = axis,
-				  .combine = enum_value(OP_scatter, "combine", combine)};
+	struct attrs_scatter a = {
+		.kind = kind, .axis = axis, .combine = enum_value(OP_scatter, "combine", combine)};
 	return only(add_node(s, OP_scatter, 3, (struct value *[]){x, index, update}, &a));
 }
 
@@ -358,7 +359,8 @@ struct value *shape_of(struct site *s, const struct value *x)
 	return add_shape(s->b, x->type.rank, x->type.dims);
 }
 
-/* A constant index without negative numbers, made here so that shapes that follow from it are known. */
+/* A constant index without negative numbers, made here so that shapes that follow from it are
+ * known. */
 static struct value *fix_constant(struct site *s, struct value *index, dim extent)
 {
 	const struct tensor *t = value_const(index);

@@ -1,6 +1,6 @@
-/* import.c: the walk over an ONNX model that makes the graph IR: names to values, functions inlined,
- * one importer called for each node. Errors do not stop it: nodes that depend on a failed one are
- * skipped in silence, so that one run tells all. */
+/* import.c: the walk over an ONNX model that makes the graph IR: names to values, functions
+ * inlined, one importer called for each node. Errors do not stop it: nodes that depend on a failed
+ * one are skipped in silence, so that one run tells all. */
 #include "frontend/import_private.h"
 
 #include <string.h>
@@ -21,9 +21,15 @@ static struct scope *scope_new(struct import *im)
 static struct site make_site(struct import *im, const struct scope *scope, struct builder *b,
 			     const struct onnx_node *n)
 {
-	return (struct site){.import = im, .scope = scope, .node = n, .b = b, .g = im->graph,
-			     .dims = &im->graph->dims, .opset = scope_opset(im, scope, n->domain),
-			     .in_count = n->input_count, .out_count = n->output_count};
+	return (struct site){.import = im,
+			     .scope = scope,
+			     .node = n,
+			     .b = b,
+			     .g = im->graph,
+			     .dims = &im->graph->dims,
+			     .opset = scope_opset(im, scope, n->domain),
+			     .in_count = n->input_count,
+			     .out_count = n->output_count};
 }
 
 /* ---- constants ---- */
@@ -33,14 +39,16 @@ struct value *import_tensor(struct site *s, const struct onnx_tensor *t)
 	dim dims[HONE_MAX_RANK];
 	enum dtype type = import_dtype(t->dtype);
 	if (type == DT_NONE) {
-		site_unsupported(s, "tensor \"%s\" has element type %s", t->name, onnx_dtype_name(t->dtype));
+		site_unsupported(s, "tensor \"%s\" has element type %s", t->name,
+				 onnx_dtype_name(t->dtype));
 		return NULL;
 	}
 	for (int i = 0; i < t->rank; i++)
 		dims[i] = dim_int(s, t->dims[i]);
 	struct type full = type_make(type, t->rank, dims);
 	static const char none[1];
-	struct tensor data = {.kind = TENSOR_BYTES, .data = t->size ? t->data : none, .size = (int64_t)t->size};
+	struct tensor data = {
+		.kind = TENSOR_BYTES, .data = t->size ? t->data : none, .size = (int64_t)t->size};
 	return add_const(s->b, &full, &data);
 }
 
@@ -50,12 +58,14 @@ struct value *import_sparse(struct site *s, const struct onnx_sparse *sparse)
 	int bits = onnx_dtype_bits(v->dtype);
 	int64_t count = 1;
 	for (int i = 0; i < sparse->rank; i++)
-		if (__builtin_mul_overflow(count, sparse->dims[i], &count) || count > INT64_C(1) << 32) {
+		if (__builtin_mul_overflow(count, sparse->dims[i], &count) ||
+		    count > INT64_C(1) << 32) {
 			site_unsupported(s, "sparse tensor \"%s\" is too large", v->name);
 			return NULL;
 		}
 	if (bits < 8) {
-		site_unsupported(s, "sparse tensor \"%s\" of %s", v->name, onnx_dtype_name(v->dtype));
+		site_unsupported(s, "sparse tensor \"%s\" of %s", v->name,
+				 onnx_dtype_name(v->dtype));
 		return NULL;
 	}
 	size_t size = (size_t)bits / 8;
@@ -67,10 +77,15 @@ struct value *import_sparse(struct site *s, const struct onnx_sparse *sparse)
 			memcpy(&part, (const uint8_t *)at->data + row * 8, 8);
 			place = at->rank == 2 ? place * sparse->dims[k] + part : part;
 		}
-		memcpy(data + (size_t)place * size, (const uint8_t *)v->data + (size_t)i * size, size);
+		memcpy(data + (size_t)place * size, (const uint8_t *)v->data + (size_t)i * size,
+		       size);
 	}
-	struct onnx_tensor dense = {.name = v->name, .dtype = v->dtype, .rank = sparse->rank,
-				    .dims = sparse->dims, .count = count, .data = data,
+	struct onnx_tensor dense = {.name = v->name,
+				    .dtype = v->dtype,
+				    .rank = sparse->rank,
+				    .dims = sparse->dims,
+				    .count = count,
+				    .data = data,
 				    .size = (size_t)count * size};
 	return import_tensor(s, &dense);
 }
@@ -93,16 +108,17 @@ static void import_initializers(struct import *im, struct scope *scope, struct b
 {
 	for (int i = 0; i < g->initializer_count + g->sparse_count; i++) {
 		bool dense = i < g->initializer_count;
-		const struct onnx_sparse *sparse = dense ? NULL : &g->sparse[i - g->initializer_count];
+		const struct onnx_sparse *sparse =
+			dense ? NULL : &g->sparse[i - g->initializer_count];
 		const char *name = dense ? g->initializers[i].name : sparse->values.name;
 		struct onnx_node n = {.name = name, .op = "initializer", .domain = ""};
 		struct site s = make_site(im, scope, b, &n);
 		b->loc = (struct loc){.file = im->model->path, .node = n.name, .op = n.op};
-		define(im, scope, name, dense ? import_tensor(&s, &g->initializers[i]) : import_sparse(&s, sparse));
+		define(im, scope, name,
+		       dense ? import_tensor(&s, &g->initializers[i]) : import_sparse(&s, sparse));
 	}
 	for (int i = 0; i < g->value_count; i++)
-		names_add(&scope->types, g->values[i].name,
-			 (void *)(uintptr_t)&g->values[i].type);
+		names_add(&scope->types, g->values[i].name, (void *)(uintptr_t)&g->values[i].type);
 }
 
 /* ---- types that the model declares ---- */
@@ -113,8 +129,9 @@ static bool check_declared(struct site *s, int o, const struct value *v)
 	if (!t || t->kind != ONNX_KIND_TENSOR)
 		return true;
 	if (t->dtype != ONNX_UNDEFINED && (int32_t)v->type.dtype != t->dtype)
-		return site_invalid(s, "the model declares \"%s\" as %s, but it is %s", s->node->outputs[o],
-				    onnx_dtype_name(t->dtype), dtype_name(v->type.dtype));
+		return site_invalid(s, "the model declares \"%s\" as %s, but it is %s",
+				    s->node->outputs[o], onnx_dtype_name(t->dtype),
+				    dtype_name(v->type.dtype));
 	if (t->rank < 0)
 		return true;
 	const char *text = type_text(s->g, s->g->arena, &v->type);
@@ -124,8 +141,9 @@ static bool check_declared(struct site *s, int o, const struct value *v)
 	for (int i = 0; i < t->rank; i++)
 		if (t->dims[i].value >= 0 && dim_is_const(v->type.dims[i]) &&
 		    v->type.dims[i]->value != t->dims[i].value)
-			return site_invalid(s, "the model declares axis %d of \"%s\" as %lld, but it is %s", i,
-					    s->node->outputs[o], (long long)t->dims[i].value, text);
+			return site_invalid(
+				s, "the model declares axis %d of \"%s\" as %lld, but it is %s", i,
+				s->node->outputs[o], (long long)t->dims[i].value, text);
 	return true;
 }
 
@@ -189,10 +207,11 @@ static bool import_call(struct site *s, const struct onnx_function *f)
 	body->caller = s->scope;
 	body->depth = s->scope->depth + 1;
 	if (body->depth > IMPORT_DEPTH)
-		return site_unsupported(s, "functions call each other more than %d deep", IMPORT_DEPTH);
+		return site_unsupported(s, "functions call each other more than %d deep",
+					IMPORT_DEPTH);
 	if (s->in_count > f->input_count || s->out_count > f->output_count)
-		return site_invalid(s, "the function has %d operands and %d results", f->input_count,
-				    f->output_count);
+		return site_invalid(s, "the function has %d operands and %d results",
+				    f->input_count, f->output_count);
 	for (int i = 0; i < s->in_count; i++)
 		if (s->in[i])
 			names_add(&body->values, f->inputs[i], s->in[i]);
@@ -205,7 +224,9 @@ static bool import_call(struct site *s, const struct onnx_function *f)
 	for (int i = 0; i < s->out_count; i++) {
 		struct name_entry *e = scope_find(body, f->outputs[i]);
 		if (!e || !e->value)
-			return e ? false : site_invalid(s, "function output \"%s\" is not defined", f->outputs[i]);
+			return e ? false
+				 : site_invalid(s, "function output \"%s\" is not defined",
+						f->outputs[i]);
 		s->out[i] = e->value;
 	}
 	return true;
@@ -227,7 +248,8 @@ static const struct onnx_node *drop_absent(struct import *im, const struct scope
 	return copy;
 }
 
-static bool import_node(struct import *im, struct scope *scope, struct builder *b, const struct onnx_node *n)
+static bool import_node(struct import *im, struct scope *scope, struct builder *b,
+			const struct onnx_node *n)
 {
 	n = drop_absent(im, scope, n);
 	struct site s = make_site(im, scope, b, n);
@@ -283,7 +305,8 @@ bool import_subgraph(struct site *s, const struct onnx_graph *graph, struct regi
 	for (int i = 0; i < graph->output_count; i++) {
 		struct name_entry *e = scope_find(scope, graph->outputs[i].name);
 		if (!e)
-			return site_invalid(s, "subgraph output \"%s\" is not defined", graph->outputs[i].name);
+			return site_invalid(s, "subgraph output \"%s\" is not defined",
+					    graph->outputs[i].name);
 		if (!e->value)
 			return false;
 		out[i] = e->value;

@@ -10,19 +10,20 @@
 /* Lists of option texts, as given on the command line. */
 struct import_options {
 	int shape_count, dim_count;
-	const char *const *shapes; /* "input=1x3x224x224"; `?` or a name for one that stays symbolic */
-	const char *const *dims;   /* "batch=4" (fixed) or "batch=1..64" (a range) */
+	const char *const
+		*shapes; /* "input=1x3x224x224"; `?` or a name for one that stays symbolic */
+	const char *const *dims; /* "batch=4" (fixed) or "batch=1..64" (a range) */
 };
 
-/* The model's graph in `a`; tensors may point into the mapped model. All unsupported nodes are reported
- * at once, as DIAG_UNSUPPORTED. options may be NULL. NULL: reported. */
+/* The model's graph in `a`; tensors may point into the mapped model. All unsupported nodes are
+ * reported at once, as DIAG_UNSUPPORTED. options may be NULL. NULL: reported. */
 struct graph *import_model(const struct onnx_model *m, const struct import_options *options,
 			   struct arena *a, struct diag *d);
 
 /* One supported ONNX operator, for `hone ops` and the docs. */
 struct import_doc {
 	const char *domain, *op;
-	int since, until; /* opset versions; until 0: to the newest */
+	int since, until;  /* opset versions; until 0: to the newest */
 	const char *attrs; /* names of the attributes it reads, separated by blanks */
 	const char *doc;
 };

@@ -1,10 +1,11 @@
-/* import_check.c: a dry pass over the model: operators, opsets, attributes and operand counts against
- * the table, so that everything unsupported is told at once, before any work is done. */
+/* import_check.c: a dry pass over the model: operators, opsets, attributes and operand counts
+ * against the table, so that everything unsupported is told at once, before any work is done. */
 #include "frontend/import_private.h"
 
 #include <string.h>
 
-const struct onnx_function *find_function(const struct onnx_model *m, const char *domain, const char *op)
+const struct onnx_function *find_function(const struct onnx_model *m, const char *domain,
+					  const char *op)
 {
 	for (int i = 0; i < m->function_count; i++)
 		if (!strcmp(m->functions[i].name, op) && !strcmp(m->functions[i].domain, domain))
@@ -38,8 +39,8 @@ static bool listed(const char *words, const char *name)
 	return false;
 }
 
-static bool check_graph(const struct import *im, const struct scope *scope, const struct onnx_node *nodes,
-			int count, int depth);
+static bool check_graph(const struct import *im, const struct scope *scope,
+			const struct onnx_node *nodes, int count, int depth);
 
 static bool check_row(const struct import *im, const struct onnx_node *n, int opset, struct loc at)
 {
@@ -50,13 +51,13 @@ static bool check_row(const struct import *im, const struct onnx_node *n, int op
 				"operator is not supported in opset %d (see `hone ops`)", opset);
 	if (!row)
 		return diag_add(im->d, DIAG_UNSUPPORTED, at,
-				"operator is not supported (%s%sopset %d; see `hone ops`)", n->domain,
-				*n->domain ? " " : "", opset);
+				"operator is not supported (%s%sopset %d; see `hone ops`)",
+				n->domain, *n->domain ? " " : "", opset);
 	for (int i = 0; i < n->attr_count; i++)
 		if (!listed(row->attrs, n->attrs[i].name))
 			return diag_add(im->d, DIAG_UNSUPPORTED, at,
-					"attribute \"%s\" is not supported (opset %d)", n->attrs[i].name,
-					opset);
+					"attribute \"%s\" is not supported (opset %d)",
+					n->attrs[i].name, opset);
 	if (n->input_count < row->min_in || (row->max_in >= 0 && n->input_count > row->max_in))
 		return diag_add(im->d, DIAG_FILE, at, "%d operands, where %d to %d are expected",
 				n->input_count, row->min_in, row->max_in);
@@ -66,12 +67,14 @@ static bool check_row(const struct import *im, const struct onnx_node *n, int op
 	return true;
 }
 
-static bool check_node(const struct import *im, const struct scope *scope, const struct onnx_node *n, int depth)
+static bool check_node(const struct import *im, const struct scope *scope,
+		       const struct onnx_node *n, int depth)
 {
 	struct loc at = {.file = im->model->path, .node = n->name, .op = n->op};
 	if (depth > IMPORT_DEPTH)
 		return diag_add(im->d, DIAG_UNSUPPORTED, at,
-				"functions or subgraphs are nested more than %d deep", IMPORT_DEPTH);
+				"functions or subgraphs are nested more than %d deep",
+				IMPORT_DEPTH);
 	if (find_function(im->model, n->domain, n->op))
 		return true; /* bodies are checked by themselves */
 	int opset = scope_opset(im, scope, n->domain);
@@ -81,13 +84,14 @@ static bool check_node(const struct import *im, const struct scope *scope, const
 		if (a->kind != ONNX_ATTR_GRAPH && a->kind != ONNX_ATTR_GRAPHS)
 			continue;
 		for (int k = 0; k < a->count; k++)
-			ok &= check_graph(im, scope, a->graphs[k].nodes, a->graphs[k].node_count, depth + 1);
+			ok &= check_graph(im, scope, a->graphs[k].nodes, a->graphs[k].node_count,
+					  depth + 1);
 	}
 	return ok;
 }
 
-static bool check_graph(const struct import *im, const struct scope *scope, const struct onnx_node *nodes,
-			int count, int depth)
+static bool check_graph(const struct import *im, const struct scope *scope,
+			const struct onnx_node *nodes, int count, int depth)
 {
 	bool ok = true;
 	for (int i = 0; i < count; i++)

@@ -1,5 +1,5 @@
-/* import_input.c: the inputs of the graph. A dim is a number, a symbol shared by all inputs that name
- * it, or a symbol of its own, "input_axis"; options fix or bound them. */
+/* import_input.c: the inputs of the graph. A dim is a number, a symbol shared by all inputs that
+ * name it, or a symbol of its own, "input_axis"; options fix or bound them. */
 #include "frontend/import_private.h"
 
 #include <errno.h>
@@ -50,7 +50,8 @@ static bool symbol_range(struct import *im, const char *name, int64_t *min, int6
 	}
 	if (!ok || *max < *min)
 		return diag_add(im->d, DIAG_USAGE, file_loc(im),
-				"--dim %s=%s: expected a size, or a range such as 1..64", name, text);
+				"--dim %s=%s: expected a size, or a range such as 1..64", name,
+				text);
 	return true;
 }
 
@@ -62,7 +63,9 @@ static dim symbol_dim(struct import *im, const char *name)
 	int64_t min = 0, max = INT64_MAX;
 	if (!symbol_range(im, name, &min, &max))
 		return NULL;
-	struct symbol s = {.name = name_identifier(im->arena, name), .min = min, .max = max,
+	struct symbol s = {.name = name_identifier(im->arena, name),
+			   .min = min,
+			   .max = max,
 			   .binding = SYMBOL_INPUT};
 	struct dim_pool *p = &im->graph->dims;
 	dim d = min == max ? dim_const(p, min) : dim_symbol(p, symbol_add(p, &s));
@@ -71,7 +74,8 @@ static dim symbol_dim(struct import *im, const char *name)
 }
 
 /* Axis i of an input from "1x3x224x224"; *at moves past it. */
-static dim shape_option(struct import *im, const struct onnx_value *v, const char **at, dim declared)
+static dim shape_option(struct import *im, const struct onnx_value *v, const char **at,
+			dim declared)
 {
 	struct loc loc = file_loc(im);
 	int64_t size;
@@ -80,13 +84,14 @@ static dim shape_option(struct import *im, const struct onnx_value *v, const cha
 		return declared;
 	}
 	if (!read_size(at, "x,", &size)) {
-		diag_add(im->d, DIAG_USAGE, loc, "--shape %s: expected sizes such as 1x3x224x224, or ?",
-			 v->name);
+		diag_add(im->d, DIAG_USAGE, loc,
+			 "--shape %s: expected sizes such as 1x3x224x224, or ?", v->name);
 		return NULL;
 	}
 	if (declared && dim_is_const(declared) && declared->value != size) {
-		diag_add(im->d, DIAG_USAGE, loc, "--shape %s: the model fixes this axis to %lld, not %lld",
-			 v->name, (long long)declared->value, (long long)size);
+		diag_add(im->d, DIAG_USAGE, loc,
+			 "--shape %s: the model fixes this axis to %lld, not %lld", v->name,
+			 (long long)declared->value, (long long)size);
 		return NULL;
 	}
 	return dim_const(&im->graph->dims, size);
@@ -114,22 +119,29 @@ static bool input_dims(struct import *im, const struct onnx_value *v, struct typ
 	}
 	if (rank < 0)
 		return diag_add(im->d, DIAG_UNSUPPORTED, file_loc(im),
-				"input \"%s\" has no shape; give one by --shape %s=..", v->name, v->name);
+				"input \"%s\" has no shape; give one by --shape %s=..", v->name,
+				v->name);
 	if (rank > HONE_MAX_RANK)
-		return diag_add(im->d, DIAG_UNSUPPORTED, file_loc(im), "input \"%s\" has %d axes (at most %d)",
-				v->name, rank, HONE_MAX_RANK);
+		return diag_add(im->d, DIAG_UNSUPPORTED, file_loc(im),
+				"input \"%s\" has %d axes (at most %d)", v->name, rank,
+				HONE_MAX_RANK);
 	out->rank = rank;
 	for (int i = 0; i < rank; i++) {
-		dim d = v->type.rank < 0 ? symbol_dim(im, arena_printf(im->arena, "%s_%d", v->name, i))
-					 : text ? NULL : declared_axis(im, v, i);
+		dim d = v->type.rank < 0
+				? symbol_dim(im, arena_printf(im->arena, "%s_%d", v->name, i))
+			: text ? NULL
+			       : declared_axis(im, v, i);
 		if (text) {
 			/* the declared symbol is made only if it stays */
 			bool keep = *at == '?' || (v->type.rank >= 0 && v->type.dims[i].value >= 0);
-			d = shape_option(im, v, &at, keep ? (v->type.rank < 0 ? d : declared_axis(im, v, i)) : NULL);
+			d = shape_option(im, v, &at,
+					 keep ? (v->type.rank < 0 ? d : declared_axis(im, v, i))
+					      : NULL);
 			bool last = i + 1 == rank;
 			if (d && (last ? *at != 0 : *at != 'x' && *at != ','))
 				return diag_add(im->d, DIAG_USAGE, file_loc(im),
-						"--shape %s=%s: the input has %d axes", v->name, text, rank);
+						"--shape %s=%s: the input has %d axes", v->name,
+						text, rank);
 			at += !last;
 		}
 		if (!d)
@@ -144,11 +156,13 @@ static bool import_input(struct import *im, struct scope *scope, const struct on
 	struct type type = {.kind = TYPE_TENSOR, .dtype = import_dtype(v->type.dtype)};
 	if (v->type.kind != ONNX_KIND_TENSOR)
 		return diag_add(im->d, DIAG_UNSUPPORTED, file_loc(im),
-				"input \"%s\" is no tensor (sequences, optionals and maps are not supported)",
+				"input \"%s\" is no tensor (sequences, optionals and maps are not "
+				"supported)",
 				v->name);
 	if (type.dtype == DT_NONE)
-		return diag_add(im->d, DIAG_UNSUPPORTED, file_loc(im), "input \"%s\" has element type %s",
-				v->name, onnx_dtype_name(v->type.dtype));
+		return diag_add(im->d, DIAG_UNSUPPORTED, file_loc(im),
+				"input \"%s\" has element type %s", v->name,
+				onnx_dtype_name(v->type.dtype));
 	if (!input_dims(im, v, &type))
 		return false;
 	struct value *x = graph_input(im->graph, v->name, &type);
@@ -176,7 +190,8 @@ static bool check_options(struct import *im)
 	for (int i = 0; o && i < o->shape_count; i++) {
 		bool found = false;
 		for (int k = 0; k < im->model->graph.input_count; k++)
-			found |= find_option(&o->shapes[i], 1, im->model->graph.inputs[k].name) != NULL;
+			found |= find_option(&o->shapes[i], 1, im->model->graph.inputs[k].name) !=
+				 NULL;
 		if (!found)
 			ok = diag_add(im->d, DIAG_USAGE, file_loc(im), "--shape %s: no such input",
 				      o->shapes[i]);
@@ -184,10 +199,11 @@ static bool check_options(struct import *im)
 	for (int i = 0; o && i < o->dim_count; i++) {
 		bool found = false;
 		for (int k = 0; k < im->symbols.entries.count; k++)
-			found |= find_option(&o->dims[i], 1, im->symbols.entries.at[k].name) != NULL;
+			found |=
+				find_option(&o->dims[i], 1, im->symbols.entries.at[k].name) != NULL;
 		if (!found)
-			ok = diag_add(im->d, DIAG_USAGE, file_loc(im), "--dim %s: no input has such a dim",
-				      o->dims[i]);
+			ok = diag_add(im->d, DIAG_USAGE, file_loc(im),
+				      "--dim %s: no input has such a dim", o->dims[i]);
 	}
 	return ok;
 }

@@ -20,7 +20,8 @@ static const struct scope *function_scope(const struct scope *scope)
 	return scope;
 }
 
-const struct onnx_attr *scope_attr(const struct scope *scope, const struct onnx_node *n, const char *name)
+const struct onnx_attr *scope_attr(const struct scope *scope, const struct onnx_node *n,
+				   const char *name)
 {
 	const struct onnx_attr *a = node_attr(n, name);
 	if (!a || !a->ref)
@@ -63,8 +64,8 @@ static bool plain(const char *name)
 	if (*name == 'v' && name[1] && !name[1 + strspn(name + 1, "0123456789")])
 		return false; /* the form of values without name */
 	for (; *name; name++)
-		if (!((*name | 32) >= 'a' && (*name | 32) <= 'z') && !(*name >= '0' && *name <= '9') &&
-		    *name != '_')
+		if (!((*name | 32) >= 'a' && (*name | 32) <= 'z') &&
+		    !(*name >= '0' && *name <= '9') && *name != '_')
 			return false;
 	return true;
 }

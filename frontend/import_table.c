@@ -4,8 +4,9 @@
 #include <string.h>
 
 static const struct import_row *const families[] = {
-	ops_elementwise, ops_shape, ops_move, ops_index, ops_reduce, ops_matmul, ops_quant, ops_conv, ops_pool,
-	ops_norm, ops_loss, ops_resize, ops_sample, ops_rnn, ops_control, ops_signal, ops_select,
+	ops_elementwise, ops_shape, ops_move,    ops_index,  ops_reduce, ops_matmul,
+	ops_quant,       ops_conv,  ops_pool,    ops_norm,   ops_loss,   ops_resize,
+	ops_sample,      ops_rnn,   ops_control, ops_signal, ops_select,
 };
 #define FAMILIES ((int)(sizeof(families) / sizeof(*families)))
 
@@ -30,7 +31,8 @@ bool import_doc_row(int i, struct import_doc *out)
 		for (const struct import_row *r = families[k]; r->op; r++) {
 			if (i-- > 0)
 				continue;
-			*out = (struct import_doc){r->domain, r->op, r->since, r->until, r->attrs, r->doc};
+			*out = (struct import_doc){r->domain, r->op,    r->since,
+						   r->until,  r->attrs, r->doc};
 			return true;
 		}
 	}

@@ -1,4 +1,5 @@
-/* ops_conv.c: convolutions, each a channels-last conv between two transposes, with padding of its own. */
+/* ops_conv.c: convolutions, each a channels-last conv between two transposes, with padding of its
+ * own. */
 #include "frontend/window.h"
 
 #include <string.h>
@@ -11,7 +12,8 @@ static bool import_conv(struct site *s)
 	return site_out(s, 0, channels_first(s, y));
 }
 
-/* ---- ConvTranspose: a valid convolution of x with zeros between its elements, by the weight reversed ---- */
+/* ---- ConvTranspose: a valid convolution of x with zeros between its elements, by the weight
+ * reversed ---- */
 
 /* [.., d, ..] to [.., (d - 1) * stride + 1, ..], zeros between. */
 static struct value *spread(struct site *s, struct value *x, int axis, int64_t stride)
@@ -74,8 +76,9 @@ static bool transpose_pads(struct site *s, const struct value *x, struct window 
 		else if (same)
 			want = dim_mul(p, d, dim_int(s, w->stride[i]));
 		int64_t reach = w->dilation[i] * (w->size[i] - 1) + 1;
-		dim full = dim_add(p, dim_mul(p, dim_sub(p, d, dim_int(s, 1)), dim_int(s, w->stride[i])),
-				   dim_int(s, reach));
+		dim full = dim_add(
+			p, dim_mul(p, dim_sub(p, d, dim_int(s, 1)), dim_int(s, w->stride[i])),
+			dim_int(s, reach));
 		struct ints pads = attr_ints(s, "pads");
 		w->lo[i] = dim_int(s, ints_or(pads, i, 0));
 		w->hi[i] = dim_sub(p, dim_int(s, ints_or(pads, w->axes + i, 0)), extra);
@@ -95,17 +98,21 @@ static bool import_conv_transpose(struct site *s)
 	struct window win;
 	int64_t group = attr_int(s, "group", 1), ones[WINDOW_MAX] = {1, 1, 1};
 	if (rank_of(w) != rank_of(x) || group < 1 || rank_of(x) >= HONE_MAX_RANK)
-		return site_invalid(s, "the weight has %d axes, the operand %d", rank_of(w), rank_of(x));
+		return site_invalid(s, "the weight has %d axes, the operand %d", rank_of(w),
+				    rank_of(x));
 	if (!window_read(s, x, w->type.dims + 2, &win) || !transpose_pads(s, x, &win))
 		return false;
 	struct value *y = channels_last(s, x);
 	for (int i = 0; i < win.axes; i++) {
 		dim reach = dim_int(s, win.dilation[i] * (win.size[i] - 1));
 		y = spread(s, y, i + 1, win.stride[i]);
-		y = pad_axis(s, y, i + 1, dim_sub(s->dims, reach, win.lo[i]), dim_sub(s->dims, reach, win.hi[i]), 0);
+		y = pad_axis(s, y, i + 1, dim_sub(s->dims, reach, win.lo[i]),
+			     dim_sub(s->dims, reach, win.hi[i]), 0);
 	}
-	struct attrs_conv a = {.stride = {win.axes, ones}, .dilation = {win.axes, win.dilation}, .group = group};
-	struct node *n = add_node(s, OP_conv, 2, (struct value *[]){y, reverse_weight(s, w, group)}, &a);
+	struct attrs_conv a = {
+		.stride = {win.axes, ones}, .dilation = {win.axes, win.dilation}, .group = group};
+	struct node *n =
+		add_node(s, OP_conv, 2, (struct value *[]){y, reverse_weight(s, w, group)}, &a);
 	y = n ? n->out[0] : NULL;
 	if (site_in(s, 2))
 		y = map2(s, "a + b", type_of(x), y, s->in[2]);
@@ -115,7 +122,7 @@ static bool import_conv_transpose(struct site *s)
 #define WINDOW "auto_pad dilations kernel_shape pads strides group"
 const struct import_row ops_conv[] = {
 	{"", "Conv", 1, 0, 2, 3, import_conv, WINDOW, "convolution over 1 to 3 axes", NULL},
-	{"", "ConvTranspose", 1, 0, 2, 3, import_conv_transpose, WINDOW " output_padding output_shape",
-	 "transposed convolution", NULL},
+	{"", "ConvTranspose", 1, 0, 2, 3, import_conv_transpose,
+	 WINDOW " output_padding output_shape", "transposed convolution", NULL},
 	{0},
 };

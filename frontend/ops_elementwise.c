@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Before opset 7: `broadcast` allowed it, and `axis` said where b's axes begin in a's (PRelu's slope,
- * without attributes, is one number for each channel). */
+/* Before opset 7: `broadcast` allowed it, and `axis` said where b's axes begin in a's (PRelu's
+ * slope, without attributes, is one number for each channel). */
 static struct value *old_broadcast(struct site *s, struct value *a, struct value *b)
 {
 	dim dims[HONE_MAX_RANK];
@@ -35,7 +35,8 @@ static int constants_of(struct site *s, const char *defaults, struct named_real 
 		double initial = strtod(defaults + name + 1, &end);
 		char *text = arena_printf(s->g->arena, "%.*s", (int)name, defaults);
 		/* the file's numbers are f32, and so are the defaults of the specification */
-		out[count++] = (struct named_real){text, attr_real(s, text, (double)(float)initial)};
+		out[count++] =
+			(struct named_real){text, attr_real(s, text, (double)(float)initial)};
 		defaults = *end == ' ' ? end + 1 : end;
 	}
 	return count;
@@ -48,15 +49,18 @@ static bool import_map(struct site *s)
 	int count = constants_of(s, e->defaults, constants);
 	if (s->in_count == 2 && !(s->in[1] = old_broadcast(s, s->in[0], s->in[1])))
 		return false;
-	enum dtype t = e->result == 'a' ? type_of(s->in[0]) : e->result == 'b' ? type_of(s->in[1]) : DT_NONE;
+	enum dtype t = e->result == 'a'   ? type_of(s->in[0])
+		       : e->result == 'b' ? type_of(s->in[1])
+					  : DT_NONE;
 	return site_out(s, 0, map_n(s, e->text, t, s->in_count, s->in, count, constants));
 }
 
 static bool import_gelu(struct site *s)
 {
 	bool tanh = attr_text_is(s, "approximate", "none", "tanh");
-	const char *text = tanh ? "0.5 * a * (1 + tanh(0.7978845608028654 * (a + 0.044715 * a * a * a)))"
-				: "0.5 * a * (1 + erf(a * 0.7071067811865476))";
+	const char *text =
+		tanh ? "0.5 * a * (1 + tanh(0.7978845608028654 * (a + 0.044715 * a * a * a)))"
+		     : "0.5 * a * (1 + erf(a * 0.7071067811865476))";
 	return site_out(s, 0, map1(s, text, type_of(s->in[0]), s->in[0]));
 }
 
@@ -69,15 +73,18 @@ static bool import_bias_gelu(struct site *s)
 	if (!x)
 		return false;
 	bool fast = !strcmp(s->node->op, "FastGelu");
-	const char *text = fast ? "0.5 * a * (1 + tanh(0.7978845608028654 * (a + 0.044715 * a * a * a)))"
-				: "0.5 * a * (1 + erf(a * 0.7071067811865476))";
+	const char *text =
+		fast ? "0.5 * a * (1 + tanh(0.7978845608028654 * (a + 0.044715 * a * a * a)))"
+		     : "0.5 * a * (1 + erf(a * 0.7071067811865476))";
 	return site_out(s, 0, map1(s, text, type_of(x), x));
 }
 
 static bool import_quick_gelu(struct site *s)
 {
 	struct named_real alpha = {"alpha", attr_real(s, "alpha", 1.702)};
-	return site_out(s, 0, map_n(s, "a / (1 + exp(-(alpha * a)))", type_of(s->in[0]), 1, s->in, 1, &alpha));
+	return site_out(
+		s, 0,
+		map_n(s, "a / (1 + exp(-(alpha * a)))", type_of(s->in[0]), 1, s->in, 1, &alpha));
 }
 
 static bool import_clip(struct site *s)
@@ -91,14 +98,18 @@ static bool import_clip(struct site *s)
 	if (low && high)
 		return site_out(s, 0, map3(s, "min(max(a, b), c)", t, x, low, high));
 	if (low || high)
-		return site_out(s, 0, map2(s, low ? "max(a, b)" : "min(a, b)", t, x, low ? low : high));
+		return site_out(s, 0,
+				map2(s, low ? "max(a, b)" : "min(a, b)", t, x, low ? low : high));
 	return site_out(s, 0, x);
 }
 
 static bool import_isinf(struct site *s)
 {
 	bool neg = attr_int(s, "detect_negative", 1), pos = attr_int(s, "detect_positive", 1);
-	const char *text = neg && pos ? "abs(a) == inf" : pos ? "a == inf" : neg ? "-a == inf" : "a < a";
+	const char *text = neg && pos ? "abs(a) == inf"
+			   : pos      ? "a == inf"
+			   : neg      ? "-a == inf"
+				      : "a < a";
 	return site_out(s, 0, map1(s, text, DT_NONE, s->in[0]));
 }
 
@@ -107,7 +118,8 @@ static bool import_bitshift(struct site *s)
 	bool left = attr_text_is(s, "direction", "", "LEFT");
 	if (!left && !attr_text_is(s, "direction", "", "RIGHT"))
 		return site_invalid(s, "direction should be LEFT or RIGHT");
-	return site_out(s, 0, map2(s, left ? "a << b" : "a >> b", type_of(s->in[0]), s->in[0], s->in[1]));
+	return site_out(s, 0,
+			map2(s, left ? "a << b" : "a >> b", type_of(s->in[0]), s->in[0], s->in[1]));
 }
 
 static bool import_mod(struct site *s)
@@ -115,7 +127,9 @@ static bool import_mod(struct site *s)
 	bool fmod = attr_int(s, "fmod", 0);
 	if (!fmod && dtype_is_float(type_of(s->in[0])))
 		return site_invalid(s, "floats need fmod = 1");
-	return site_out(s, 0, map2(s, fmod ? "rem(a, b)" : "mod(a, b)", type_of(s->in[0]), s->in[0], s->in[1]));
+	return site_out(
+		s, 0,
+		map2(s, fmod ? "rem(a, b)" : "mod(a, b)", type_of(s->in[0]), s->in[0], s->in[1]));
 }
 
 /* The base's type is the result's; integers are computed in f64. */
@@ -188,22 +202,17 @@ static bool import_cast(struct site *s)
 	return site_invalid(s, "unknown type \"%s\"", to->s.at);
 }
 
-static bool import_cast_like(struct site *s)
-{
-	return cast(s, type_of(s->in[1]));
-}
+static bool import_cast_like(struct site *s) { return cast(s, type_of(s->in[1])); }
 
-static bool import_identity(struct site *s)
-{
-	return site_out(s, 0, s->in[0]);
-}
+static bool import_identity(struct site *s) { return site_out(s, 0, s->in[0]); }
 
 /* Inference only: y = x, the mask all true. */
 static bool import_dropout(struct site *s)
 {
 	struct value *x = s->in[0], *training = site_in(s, 2), *ratio = site_in(s, 1);
 	double r = 1;
-	if (training && (!value_const(training) || tensor_element(value_const(training), DT_BOOL, 0).i)) {
+	if (training &&
+	    (!value_const(training) || tensor_element(value_const(training), DT_BOOL, 0).i)) {
 		/* training with ratio 0 drops nothing either */
 		bool none = ratio && value_real(ratio, &r) && r == 0;
 		if (!none && value_const(training))
@@ -233,28 +242,40 @@ enum {
 };
 
 const struct import_row ops_elementwise[] = {
-#define MAP(op, since, until, operands, result, defaults, text, doc)           \
-	{"", #op, since, until, operands, operands, import_map, defaults " " LEGACY, doc, \
-	 &maps[MAP_##op##_##since]},
+#define MAP(op, since, until, operands, result, defaults, text, doc) \
+	{"",         #op,                                            \
+	 since,      until,                                          \
+	 operands,   operands,                                       \
+	 import_map, defaults " " LEGACY,                            \
+	 doc,        &maps[MAP_##op##_##since]},
 #include "frontend/elementwise.def"
 #undef MAP
 	{"", "Gelu", 20, 0, 1, 1, import_gelu, "approximate", "Gaussian error linear unit", NULL},
-	{"com.microsoft", "Gelu", 1, 0, 1, 1, import_bias_gelu, "", "Gaussian error linear unit", NULL},
-	{"com.microsoft", "FastGelu", 1, 0, 1, 2, import_bias_gelu, "", "Gelu by tanh, after a bias", NULL},
+	{"com.microsoft", "Gelu", 1, 0, 1, 1, import_bias_gelu, "", "Gaussian error linear unit",
+	 NULL},
+	{"com.microsoft", "FastGelu", 1, 0, 1, 2, import_bias_gelu, "",
+	 "Gelu by tanh, after a bias", NULL},
 	{"com.microsoft", "BiasGelu", 1, 0, 2, 2, import_bias_gelu, "", "Gelu after a bias", NULL},
-	{"com.microsoft", "QuickGelu", 1, 0, 1, 1, import_quick_gelu, "alpha", "a * sigmoid(alpha * a)", NULL},
-	{"", "Clip", 1, 0, 1, 3, import_clip, "min max consumed_inputs", "a kept within min and max", NULL},
-	{"", "IsInf", 10, 0, 1, 1, import_isinf, "detect_negative detect_positive", "is infinite", NULL},
+	{"com.microsoft", "QuickGelu", 1, 0, 1, 1, import_quick_gelu, "alpha",
+	 "a * sigmoid(alpha * a)", NULL},
+	{"", "Clip", 1, 0, 1, 3, import_clip, "min max consumed_inputs",
+	 "a kept within min and max", NULL},
+	{"", "IsInf", 10, 0, 1, 1, import_isinf, "detect_negative detect_positive", "is infinite",
+	 NULL},
 	{"", "BitShift", 11, 0, 2, 2, import_bitshift, "direction", "bits moved", NULL},
 	{"", "Mod", 10, 0, 2, 2, import_mod, "fmod", "remainder", NULL},
 	{"", "Pow", 1, 0, 2, 2, import_pow, "broadcast axis", "a to the power of b", NULL},
 	{"", "Sum", 1, 0, 1, -1, import_variadic, "consumed_inputs", "sum of the operands", NULL},
-	{"", "Max", 1, 0, 1, -1, import_variadic, "consumed_inputs", "largest of the operands", NULL},
-	{"", "Min", 1, 0, 1, -1, import_variadic, "consumed_inputs", "smallest of the operands", NULL},
+	{"", "Max", 1, 0, 1, -1, import_variadic, "consumed_inputs", "largest of the operands",
+	 NULL},
+	{"", "Min", 1, 0, 1, -1, import_variadic, "consumed_inputs", "smallest of the operands",
+	 NULL},
 	{"", "Mean", 1, 0, 1, -1, import_variadic, "consumed_inputs", "mean of the operands", NULL},
 	{"", "Cast", 1, 0, 1, 1, import_cast, "to saturate round_mode", "another type", NULL},
-	{"", "CastLike", 15, 0, 2, 2, import_cast_like, "saturate round_mode", "the type of the other operand", NULL},
+	{"", "CastLike", 15, 0, 2, 2, import_cast_like, "saturate round_mode",
+	 "the type of the other operand", NULL},
 	{"", "Identity", 1, 0, 1, 1, import_identity, "", "a itself", NULL},
-	{"", "Dropout", 1, 0, 1, 3, import_dropout, "ratio is_test seed consumed_inputs", "a itself (inference)", NULL},
+	{"", "Dropout", 1, 0, 1, 3, import_dropout, "ratio is_test seed consumed_inputs",
+	 "a itself (inference)", NULL},
 	{0},
 };

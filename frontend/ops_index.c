@@ -1,5 +1,5 @@
-/* ops_index.c: operators that take and put elements by index. ONNX counts negative indices from the end;
- * core gather and scatter do not, so they are made non-negative first. */
+/* ops_index.c: operators that take and put elements by index. ONNX counts negative indices from the
+ * end; core gather and scatter do not, so they are made non-negative first. */
 #include "frontend/site.h"
 
 #include <string.h>
@@ -27,7 +27,8 @@ static bool import_gather_elements(struct site *s)
 }
 
 /* Index tuples for axes batch.. of x, each part made non-negative by its own axis. */
-static struct value *fix_tuples(struct site *s, struct value *index, const struct value *x, int batch)
+static struct value *fix_tuples(struct site *s, struct value *index, const struct value *x,
+				int batch)
 {
 	if (rank_of(index) < 1 || !dim_is_const(index->type.dims[rank_of(index) - 1])) {
 		site_unsupported(s, "the length of index tuples is not known");
@@ -35,7 +36,8 @@ static struct value *fix_tuples(struct site *s, struct value *index, const struc
 	}
 	int64_t n = index->type.dims[rank_of(index) - 1]->value;
 	if (n < 0 || batch < 0 || batch + n > rank_of(x)) {
-		site_invalid(s, "index tuples of length %lld for rank %d", (long long)n, rank_of(x));
+		site_invalid(s, "index tuples of length %lld for rank %d", (long long)n,
+			     rank_of(x));
 		return NULL;
 	}
 	struct value *extents = add_shape(s->b, (int)n, x->type.dims + batch);
@@ -54,8 +56,8 @@ static bool import_gather_nd(struct site *s)
 static const char *reduction(struct site *s)
 {
 	const char *text = attr_text(s, "reduction", "none");
-	static const char *const names[][2] = {{"none", "none"}, {"add", "sum"}, {"mul", "prod"},
-					       {"min", "min"},   {"max", "max"}};
+	static const char *const names[][2] = {
+		{"none", "none"}, {"add", "sum"}, {"mul", "prod"}, {"min", "min"}, {"max", "max"}};
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (!strcmp(names[i][0], text))
 			return names[i][1];
@@ -78,7 +80,9 @@ static bool import_scatter_nd(struct site *s)
 {
 	const char *combine = reduction(s);
 	struct value *index = combine ? fix_tuples(s, s->in[1], s->in[0], 0) : NULL;
-	return site_out(s, 0, scatter(s, GATHER_ND, s->in[0], index, s->in[2], 0, combine ? combine : "none"));
+	return site_out(
+		s, 0,
+		scatter(s, GATHER_ND, s->in[0], index, s->in[2], 0, combine ? combine : "none"));
 }
 
 /* y[.., k, ..] = index == k ? on : off */
@@ -129,19 +133,26 @@ static bool import_reverse_sequence(struct site *s)
 	if (!x)
 		return false;
 	struct value *t = iota_at(s, x->type.dims[1], 2, 1);
-	struct value *at = map2(s, "a < i64(b) ? i64(b) - 1 - a : a", DT_I64, t, insert_axis(s, lens, 1));
+	struct value *at =
+		map2(s, "a < i64(b) ? i64(b) - 1 - a : a", DT_I64, t, insert_axis(s, lens, 1));
 	x = gather(s, GATHER_ND, x, insert_axis(s, at, 2), 0, 1);
 	return site_out(s, 0, swapped ? swap_axes(s, x, 0, 1) : x);
 }
 
 const struct import_row ops_index[] = {
 	{"", "Gather", 1, 0, 2, 2, import_gather, "axis", "slices by index", NULL},
-	{"", "GatherElements", 11, 0, 2, 2, import_gather_elements, "axis", "elements by index along an axis", NULL},
-	{"", "GatherND", 11, 0, 2, 2, import_gather_nd, "batch_dims", "slices by index tuples", NULL},
-	{"", "ScatterElements", 11, 0, 3, 3, import_scatter_elements, "axis reduction", "elements put by index", NULL},
+	{"", "GatherElements", 11, 0, 2, 2, import_gather_elements, "axis",
+	 "elements by index along an axis", NULL},
+	{"", "GatherND", 11, 0, 2, 2, import_gather_nd, "batch_dims", "slices by index tuples",
+	 NULL},
+	{"", "ScatterElements", 11, 0, 3, 3, import_scatter_elements, "axis reduction",
+	 "elements put by index", NULL},
 	{"", "Scatter", 9, 0, 3, 3, import_scatter_elements, "axis", "elements put by index", NULL},
-	{"", "ScatterND", 11, 0, 3, 3, import_scatter_nd, "reduction", "slices put by index tuples", NULL},
-	{"", "OneHot", 9, 0, 3, 3, import_one_hot, "axis", "one value at an index, another elsewhere", NULL},
-	{"", "ReverseSequence", 10, 0, 2, 2, import_reverse_sequence, "batch_axis time_axis", "sequences reversed up to their lengths", NULL},
+	{"", "ScatterND", 11, 0, 3, 3, import_scatter_nd, "reduction", "slices put by index tuples",
+	 NULL},
+	{"", "OneHot", 9, 0, 3, 3, import_one_hot, "axis",
+	 "one value at an index, another elsewhere", NULL},
+	{"", "ReverseSequence", 10, 0, 2, 2, import_reverse_sequence, "batch_axis time_axis",
+	 "sequences reversed up to their lengths", NULL},
 	{0},
 };

@@ -4,7 +4,8 @@
 #include <string.h>
 
 /* -weight[t] * x[n, t, ..] for targets t, 0 for ignored ones; then summed as `reduction` says. */
-static struct value *nll(struct site *s, struct value *x, struct value *target, struct value *weight)
+static struct value *nll(struct site *s, struct value *x, struct value *target,
+			 struct value *weight)
 {
 	enum dtype t = type_of(x);
 	const char *how = attr_text(s, "reduction", "mean");
@@ -17,7 +18,8 @@ static struct value *nll(struct site *s, struct value *x, struct value *target, 
 	target = cast_to(s, target, DT_I64);
 	struct value *counts = ignore ? map_n(s, "a == ignored ? 0 : 1", DT_I64, 1, &target, 1, &k)
 				      : splat(s, DT_I64, 1, rank_of(target), target->type.dims);
-	struct value *label = ignore ? map_n(s, "a == ignored ? 0 : a", DT_I64, 1, &target, 1, &k) : target;
+	struct value *label =
+		ignore ? map_n(s, "a == ignored ? 0 : a", DT_I64, 1, &target, 1, &k) : target;
 	struct value *picked = gather(s, GATHER_ELEMENTS, x, insert_axis(s, label, 1), 1, 0);
 	picked = drop_axis(s, picked, 1);
 	struct value *w = cast_to(s, counts, t);
@@ -33,7 +35,8 @@ static struct value *nll(struct site *s, struct value *x, struct value *target, 
 	if (!strcmp(how, "sum"))
 		return cast_to(s, sum, t);
 	if (!strcmp(how, "mean"))
-		return map2(s, "a / b", t, sum, reduce_axes(s, REDUCE_SUM, widen(s, w), rank, axes, false));
+		return map2(s, "a / b", t, sum,
+			    reduce_axes(s, REDUCE_SUM, widen(s, w), rank, axes, false));
 	site_invalid(s, "unknown reduction \"%s\"", how);
 	return NULL;
 }
@@ -52,7 +55,9 @@ static bool import_cross_entropy(struct site *s)
 }
 
 const struct import_row ops_loss[] = {
-	{"", "NegativeLogLikelihoodLoss", 12, 0, 2, 3, import_nll, "ignore_index reduction", "loss of log-probabilities", NULL},
-	{"", "SoftmaxCrossEntropyLoss", 12, 0, 2, 3, import_cross_entropy, "ignore_index reduction", "loss of scores", NULL},
+	{"", "NegativeLogLikelihoodLoss", 12, 0, 2, 3, import_nll, "ignore_index reduction",
+	 "loss of log-probabilities", NULL},
+	{"", "SoftmaxCrossEntropyLoss", 12, 0, 2, 3, import_cross_entropy, "ignore_index reduction",
+	 "loss of scores", NULL},
 	{0},
 };

@@ -13,7 +13,8 @@ static struct value *numpy_matmul(struct site *s, struct value *x, struct value 
 		return NULL;
 	}
 	bool row = rank_of(x) == 1, column = rank_of(y) == 1;
-	struct value *z = matmul(s, row ? insert_axis(s, x, 0) : x, column ? insert_axis(s, y, 1) : y);
+	struct value *z =
+		matmul(s, row ? insert_axis(s, x, 0) : x, column ? insert_axis(s, y, 1) : y);
 	if (z && column)
 		z = drop_axis(s, z, rank_of(z) - 1);
 	if (z && row)
@@ -30,7 +31,8 @@ static bool import_gemm(struct site *s)
 {
 	struct value *a = s->in[0], *b = s->in[1], *c = site_in(s, 2);
 	enum dtype t = type_of(a);
-	struct named_real k[2] = {{"alpha", attr_real(s, "alpha", 1)}, {"beta", attr_real(s, "beta", 1)}};
+	struct named_real k[2] = {{"alpha", attr_real(s, "alpha", 1)},
+				  {"beta", attr_real(s, "beta", 1)}};
 	if (rank_of(a) != 2 || rank_of(b) != 2)
 		return site_invalid(s, "operands must be matrices");
 	a = attr_int(s, "transA", 0) ? swap_axes(s, a, 0, 1) : a;
@@ -38,8 +40,9 @@ static bool import_gemm(struct site *s)
 	struct value *y = matmul(s, a, b);
 	if (c && k[1].value != 0) {
 		struct value *in[2] = {y, c};
-		const char *text = k[0].value == 1 ? k[1].value == 1 ? "a + b" : "a + beta * b"
-				   : k[1].value == 1 ? "alpha * a + b" : "alpha * a + beta * b";
+		const char *text = k[0].value == 1   ? k[1].value == 1 ? "a + b" : "a + beta * b"
+				   : k[1].value == 1 ? "alpha * a + b"
+						     : "alpha * a + beta * b";
 		y = map_n(s, text, t, 2, in, 2, k);
 	} else if (k[0].value != 1) {
 		y = map_n(s, "alpha * a", t, 1, &y, 1, k);
@@ -49,8 +52,8 @@ static bool import_gemm(struct site *s)
 
 /* ---- Einsum ---- */
 
-/* An operand whose axes are named by letters, each once. Ellipsis axes are named '0'..'7', aligned at the
- * last. */
+/* An operand whose axes are named by letters, each once. Ellipsis axes are named '0'..'7', aligned
+ * at the last. */
 struct term {
 	struct value *x;
 	int count;
@@ -108,7 +111,8 @@ static void take_diagonals(struct site *s, struct term *t)
 			struct value *in[4] = {t->x, iota_at(s, t->x->type.dims[i], t->count, i),
 					       iota_at(s, t->x->type.dims[k], t->count, k),
 					       int_scalar(s, type_of(t->x), 0)};
-			struct value *kept = map_n(s, "b == c ? a : d", type_of(t->x), 4, in, 0, NULL);
+			struct value *kept =
+				map_n(s, "b == c ? a : d", type_of(t->x), 4, in, 0, NULL);
 			t->x = reduce_axes(s, REDUCE_SUM, kept, 1, &k, false);
 			remove_name(t, k--);
 		}
@@ -171,21 +175,25 @@ static struct value *as_matrices(struct site *s, const struct term *t, const str
 	for (int i = 0; order[i]; i++)
 		dims[i] = extent_of(s, t, other, (char[]){order[i], 0});
 	x = expand_to(s, x, rank_of(x), dims);
-	return reshape(s, x, 3, (dim[]){extent_of(s, t, other, batch), extent_of(s, t, other, rows),
-					extent_of(s, t, other, columns)});
+	return reshape(s, x, 3,
+		       (dim[]){extent_of(s, t, other, batch), extent_of(s, t, other, rows),
+			       extent_of(s, t, other, columns)});
 }
 
 /* a times b, summed over the letters that are in both and not in `keep`. */
-static bool contract(struct site *s, struct term *a, struct term *b, const char *keep, struct term *out)
+static bool contract(struct site *s, struct term *a, struct term *b, const char *keep,
+		     struct term *out)
 {
-	char batch[HONE_MAX_RANK + 1] = "", left[HONE_MAX_RANK + 1] = "", right[HONE_MAX_RANK + 1] = "",
-	     inner[HONE_MAX_RANK + 1] = "";
+	char batch[HONE_MAX_RANK + 1] = "", left[HONE_MAX_RANK + 1] = "",
+				   right[HONE_MAX_RANK + 1] = "", inner[HONE_MAX_RANK + 1] = "";
 	sum_others(s, a, keep, b);
 	sum_others(s, b, keep, a);
 	if (!a->x || !b->x)
 		return false;
 	for (int i = 0; i < a->count; i++) {
-		char *list = name_at(b, a->names[i]) < 0 ? left : strchr(keep, a->names[i]) ? batch : inner;
+		char *list = name_at(b, a->names[i]) < 0 ? left
+			     : strchr(keep, a->names[i]) ? batch
+							 : inner;
 		strncat(list, &a->names[i], 1);
 	}
 	for (int i = 0; i < b->count; i++)
@@ -203,7 +211,8 @@ static bool contract(struct site *s, struct term *a, struct term *b, const char 
 		dim dims[HONE_MAX_RANK];
 		for (int i = 0; names[i]; i++)
 			dims[i] = extent_of(s, a, b, (char[]){names[i], 0});
-		y = matmul(s, as_matrices(s, a, b, batch, left, inner), as_matrices(s, b, a, batch, inner, right));
+		y = matmul(s, as_matrices(s, a, b, batch, left, inner),
+			   as_matrices(s, b, a, batch, inner, right));
 		y = reshape(s, y, (int)rank, dims);
 	}
 	out->x = y;
@@ -224,7 +233,8 @@ static void needed_after(const struct term *terms, int i, int count, const char 
 	out[n] = 0;
 }
 
-/* Without "->" the result has the letters that occur once, in alphabetic order, after the ellipsis. */
+/* Without "->" the result has the letters that occur once, in alphabetic order, after the ellipsis.
+ * */
 static void implicit_result(const struct term *terms, int count, struct term *out)
 {
 	out->count = 0;
@@ -240,7 +250,8 @@ static void implicit_result(const struct term *terms, int count, struct term *ou
 	out->names[out->count] = 0;
 }
 
-static bool read_result(struct site *s, const char *text, const struct term *terms, int count, struct term *out)
+static bool read_result(struct site *s, const char *text, const struct term *terms, int count,
+			struct term *out)
 {
 	int dots = 0, rank = 0;
 	if (text[0] != '-' || text[1] != '>') {
@@ -289,13 +300,16 @@ static bool import_einsum(struct site *s)
 	sum_others(s, &total, result.names, NULL);
 	for (int i = 0; i < result.count; i++)
 		if (name_at(&total, result.names[i]) < 0)
-			return site_invalid(s, "'%c' of the result is in no operand", result.names[i]);
+			return site_invalid(s, "'%c' of the result is in no operand",
+					    result.names[i]);
 	return site_out(s, 0, arrange(s, &total, result.names));
 }
 
 const struct import_row ops_matmul[] = {
 	{"", "MatMul", 1, 0, 2, 2, import_matmul, "", "product of matrices, in batches", NULL},
-	{"", "Gemm", 1, 0, 2, 3, import_gemm, "alpha beta transA transB broadcast", "alpha * A * B + beta * C", NULL},
-	{"", "Einsum", 12, 0, 1, -1, import_einsum, "equation", "sums of products by an equation", NULL},
+	{"", "Gemm", 1, 0, 2, 3, import_gemm, "alpha beta transA transB broadcast",
+	 "alpha * A * B + beta * C", NULL},
+	{"", "Einsum", 12, 0, 1, -1, import_einsum, "equation", "sums of products by an equation",
+	 NULL},
 	{0},
 };

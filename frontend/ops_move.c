@@ -32,7 +32,8 @@ static bool import_concat(struct site *s)
 	for (int i = 0; i < s->in_count; i++)
 		if (!s->in[i])
 			return site_invalid(s, "operand %d is missing", i);
-	return site_out(s, 0, s->in_count == 1 ? s->in[0] : add_concat(s->b, axis, s->in_count, s->in));
+	return site_out(s, 0,
+			s->in_count == 1 ? s->in[0] : add_concat(s->b, axis, s->in_count, s->in));
 }
 
 /* ---- Split ---- */
@@ -43,8 +44,8 @@ static bool equal_parts(struct site *s, dim whole, int count, dim *sizes)
 	dim part = dim_ceildiv(s->dims, whole, dim_int(s, count));
 	bool uneven = s->opset >= 18 && site_attr(s, "num_outputs");
 	if (!uneven && dim_is_const(whole) && whole->value % count)
-		return site_invalid(s, "%lld elements do not split into %d equal parts", (long long)whole->value,
-				    count);
+		return site_invalid(s, "%lld elements do not split into %d equal parts",
+				    (long long)whole->value, count);
 	for (int i = 0; i < count; i++) {
 		dim left = dim_sub(s->dims, whole, dim_mul(s->dims, part, dim_int(s, i)));
 		sizes[i] = dim_divides(s->dims, dim_int(s, count), whole)
@@ -83,7 +84,8 @@ static bool import_split(struct site *s)
 			return false;
 		at = dim_add(s->dims, at, dims[axis]);
 	}
-	if (!graph_require(s->g, s->b->diag, s->b->region->last, at, x->type.dims[axis], "sizes of a split"))
+	if (!graph_require(s->g, s->b->diag, s->b->region->last, at, x->type.dims[axis],
+			   "sizes of a split"))
 		return false;
 	return true;
 }
@@ -115,16 +117,19 @@ static bool known_cut(struct site *s, dim extent, dim start, dim end, int64_t st
 	dim span;
 	if (step > 0) {
 		start = clamp(s, start, extent, zero, extent);
-		end = dim_lower(end) >= far ? extent
-		      : dim_upper(end) <= -far ? zero : clamp(s, end, extent, zero, extent);
+		end = dim_lower(end) >= far    ? extent
+		      : dim_upper(end) <= -far ? zero
+					       : clamp(s, end, extent, zero, extent);
 		span = dim_sub(s->dims, end, start);
 	} else {
 		start = dim_lower(start) >= far ? last : clamp(s, start, extent, zero, last);
-		end = dim_upper(end) <= -far ? dim_int(s, -1) : clamp(s, end, extent, dim_int(s, -1), last);
+		end = dim_upper(end) <= -far ? dim_int(s, -1)
+					     : clamp(s, end, extent, dim_int(s, -1), last);
 		span = dim_sub(s->dims, start, end);
 	}
 	out->at = start;
-	out->size = dim_max(s->dims, dim_ceildiv(s->dims, span, dim_int(s, step < 0 ? -step : step)), zero);
+	out->size = dim_max(s->dims,
+			    dim_ceildiv(s->dims, span, dim_int(s, step < 0 ? -step : step)), zero);
 	out->step = step;
 	if (dim_is(out->size, 0))
 		out->at = zero;
@@ -136,12 +141,14 @@ static void elems_of(struct site *s, struct value *v, int n, dim *out)
 {
 	const struct tensor *t = value_const(v);
 	for (int i = 0; i < n; i++)
-		out[i] = t ? dim_int(s, tensor_element(t, type_of(v), i).i) : v->elems ? v->elems[i] : NULL;
+		out[i] = t          ? dim_int(s, tensor_element(t, type_of(v), i).i)
+			 : v->elems ? v->elems[i]
+				    : NULL;
 }
 
 /* Everything only known at run time: an index vector for each axis, gathered. */
-static bool slice_by_gather(struct site *s, struct value *starts, struct value *ends, struct value *axes,
-			    struct value *steps)
+static bool slice_by_gather(struct site *s, struct value *starts, struct value *ends,
+			    struct value *axes, struct value *steps)
 {
 	struct value *x = s->in[0];
 	int rank = rank_of(x);
@@ -150,26 +157,35 @@ static bool slice_by_gather(struct site *s, struct value *starts, struct value *
 	axes = fix_index(s, axes, whole);
 	steps = cast_to(s, steps, DT_I64);
 	/* one entry for each axis of x; those not named: start 0, end extent, step 1 */
-	struct value *zeros = splat(s, DT_I64, 0, 1, &whole), *ones = splat(s, DT_I64, 1, 1, &whole);
-	struct value *start = scatter(s, GATHER_TAKE, zeros, axes, cast_to(s, starts, DT_I64), 0, "none");
-	struct value *end = scatter(s, GATHER_TAKE, extent, axes, cast_to(s, ends, DT_I64), 0, "none");
+	struct value *zeros = splat(s, DT_I64, 0, 1, &whole),
+		     *ones = splat(s, DT_I64, 1, 1, &whole);
+	struct value *start =
+		scatter(s, GATHER_TAKE, zeros, axes, cast_to(s, starts, DT_I64), 0, "none");
+	struct value *end =
+		scatter(s, GATHER_TAKE, extent, axes, cast_to(s, ends, DT_I64), 0, "none");
 	struct value *step = scatter(s, GATHER_TAKE, ones, axes, steps, 0, "none");
-	start = map3(s, "min(max(a < 0 ? a + b : a, 0), c < 0 ? b - 1 : b)", DT_I64, start, extent, step);
-	end = map3(s, "c < 0 ? min(max(a < 0 ? max(a, -b - 1) + b : a, -1), b - 1)"
-		      " : min(max(a < 0 ? a + b : a, 0), b)", DT_I64, end, extent, step);
-	struct value *size = map3(s, "max((b - a + (c < 0 ? c + 1 : c - 1)) / c, 0)", DT_I64, start, end, step);
+	start = map3(s, "min(max(a < 0 ? a + b : a, 0), c < 0 ? b - 1 : b)", DT_I64, start, extent,
+		     step);
+	end = map3(s,
+		   "c < 0 ? min(max(a < 0 ? max(a, -b - 1) + b : a, -1), b - 1)"
+		   " : min(max(a < 0 ? a + b : a, 0), b)",
+		   DT_I64, end, extent, step);
+	struct value *size =
+		map3(s, "max((b - a + (c < 0 ? c + 1 : c - 1)) / c, 0)", DT_I64, start, end, step);
 	if (!bind_dims(s, size, rank, sizes) || !declared_hint(s, 0, rank, sizes))
 		return false;
 	for (int i = 0; x && i < rank; i++) {
 		dim at = dim_int(s, i), one = dim_int(s, 1);
-		struct value *index = map3(s, "b + a * c", DT_I64, iota(s, 1, &sizes[i], 0, DT_I64),
-					   slice_axis(s, start, 0, at, one), slice_axis(s, step, 0, at, one));
+		struct value *index =
+			map3(s, "b + a * c", DT_I64, iota(s, 1, &sizes[i], 0, DT_I64),
+			     slice_axis(s, start, 0, at, one), slice_axis(s, step, 0, at, one));
 		x = gather(s, GATHER_TAKE, x, index, i, 0);
 	}
 	return site_out(s, 0, x);
 }
 
-/* A slice with axes and steps known, starts and ends perhaps as symbols. False: not known, nothing done. */
+/* A slice with axes and steps known, starts and ends perhaps as symbols. False: not known, nothing
+ * done. */
 static bool try_cuts(struct site *s, int n, const dim *starts, const dim *ends, const int *axes,
 		     const int64_t *steps, bool *ok)
 {
@@ -221,12 +237,16 @@ static bool import_slice(struct site *s)
 		return import_old_slice(s);
 	if (s->in_count < 3 || !s->in[1] || !s->in[2])
 		return site_invalid(s, "starts or ends are missing");
-	struct value *starts = s->in[1], *ends = s->in[2], *axis_in = site_in(s, 3), *step_in = site_in(s, 4);
+	struct value *starts = s->in[1], *ends = s->in[2], *axis_in = site_in(s, 3),
+		     *step_in = site_in(s, 4);
 	int64_t n = value_length(starts), step_list[HONE_MAX_RANK], axis_list[HONE_MAX_RANK];
 	int axes[HONE_MAX_RANK], count, rank = rank_of(s->in[0]);
 	dim low[HONE_MAX_RANK], high[HONE_MAX_RANK];
 	bool ok = false, known = true;
-	if (n < 0 || n > rank || value_length(ends) != n || (axis_in && value_length(axis_in) != n) ||
+	if (n < 0 || value_length(ends) < 0)
+		return site_unsupported(s,
+					"the number of starts and ends is only known at run time");
+	if (n > rank || value_length(ends) != n || (axis_in && value_length(axis_in) != n) ||
 	    (step_in && value_length(step_in) != n))
 		return site_invalid(s, "starts, ends, axes and steps do not fit each other");
 	for (int i = 0; i < n; i++) {
@@ -272,7 +292,9 @@ static bool add_pads(struct site *s, const dim *lo, const dim *hi, struct value 
 	}
 	if (!x || none)
 		return site_out(s, 0, x);
-	struct attrs_pad a = {.lo = {rank, los}, .hi = {rank, his}, .value = value,
+	struct attrs_pad a = {.lo = {rank, los},
+			      .hi = {rank, his},
+			      .value = value,
 			      .kind = enum_value(OP_pad, "kind", mode)};
 	struct node *n = add_node(s, OP_pad, fill ? 2 : 1, (struct value *[]){x, fill}, &a);
 	if (!n)
@@ -282,13 +304,15 @@ static bool add_pads(struct site *s, const dim *lo, const dim *hi, struct value 
 
 static bool import_pad(struct site *s)
 {
-	struct value *x = s->in[0], *pads = site_in(s, 1), *fill = site_in(s, 2), *axes_in = site_in(s, 3);
+	struct value *x = s->in[0], *pads = site_in(s, 1), *fill = site_in(s, 2),
+		     *axes_in = site_in(s, 3);
 	struct ints given = attr_ints(s, s->opset < 2 ? "paddings" : "pads");
 	int rank = rank_of(x), axes[HONE_MAX_RANK], count = rank;
 	dim list[2 * HONE_MAX_RANK], lo[HONE_MAX_RANK], hi[HONE_MAX_RANK];
 	const char *mode = attr_text(s, "mode", "constant");
 	double value = attr_real(s, "value", 0);
-	if (strcmp(mode, "constant") && strcmp(mode, "edge") && strcmp(mode, "reflect") && strcmp(mode, "wrap"))
+	if (strcmp(mode, "constant") && strcmp(mode, "edge") && strcmp(mode, "reflect") &&
+	    strcmp(mode, "wrap"))
 		return site_unsupported(s, "mode \"%s\"", mode);
 	for (int i = 0; i < rank; i++) {
 		axes[i] = i;
@@ -334,7 +358,8 @@ static bool import_depth_to_space(struct site *s)
 	bool crd = attr_text_is(s, "mode", "DCR", "CRD");
 	if (!crd && !attr_text_is(s, "mode", "DCR", "DCR"))
 		return site_invalid(s, "unknown mode");
-	x = reshape(s, x, 6, crd ? (dim[]){d[0], c, k, k, d[2], d[3]} : (dim[]){d[0], k, k, c, d[2], d[3]});
+	x = reshape(s, x, 6,
+		    crd ? (dim[]){d[0], c, k, k, d[2], d[3]} : (dim[]){d[0], k, k, c, d[2], d[3]});
 	x = transpose(s, x, crd ? (int[]){0, 1, 4, 2, 5, 3} : (int[]){0, 3, 4, 1, 5, 2});
 	dim out[] = {d[0], c, dim_mul(s->dims, d[2], k), dim_mul(s->dims, d[3], k)};
 	return site_out(s, 0, reshape(s, x, 4, out));
@@ -347,7 +372,8 @@ static bool import_space_to_depth(struct site *s)
 	if (rank_of(x) != 4 || b < 1)
 		return site_invalid(s, "expected [N,C,H,W] and a blocksize above 0");
 	const dim *d = x->type.dims;
-	dim k = dim_int(s, b), h = dim_floordiv(s->dims, d[2], k), w = dim_floordiv(s->dims, d[3], k);
+	dim k = dim_int(s, b), h = dim_floordiv(s->dims, d[2], k),
+	    w = dim_floordiv(s->dims, d[3], k);
 	x = reshape(s, x, 6, (dim[]){d[0], d[1], h, k, w, k});
 	x = transpose(s, x, (int[]){0, 3, 5, 1, 2, 4});
 	dim out[] = {d[0], dim_mul(s->dims, d[1], dim_int(s, b * b)), h, w};
@@ -374,11 +400,15 @@ static bool import_trilu(struct site *s)
 const struct import_row ops_move[] = {
 	{"", "Transpose", 1, 0, 1, 1, import_transpose, "perm", "axes in another order", NULL},
 	{"", "Concat", 1, 0, 1, -1, import_concat, "axis", "joined along an axis", NULL},
-	{"", "Split", 1, 0, 1, 2, import_split, "axis split num_outputs", "parts along an axis", NULL},
+	{"", "Split", 1, 0, 1, 2, import_split, "axis split num_outputs", "parts along an axis",
+	 NULL},
 	{"", "Slice", 1, 0, 1, 5, import_slice, "axes starts ends", "a part, with steps", NULL},
-	{"", "Pad", 1, 0, 1, 4, import_pad, "pads paddings mode value", "a border around (constant, edge, reflect, wrap)", NULL},
-	{"", "DepthToSpace", 1, 0, 1, 1, import_depth_to_space, "blocksize mode", "channels to blocks", NULL},
-	{"", "SpaceToDepth", 1, 0, 1, 1, import_space_to_depth, "blocksize", "blocks to channels", NULL},
+	{"", "Pad", 1, 0, 1, 4, import_pad, "pads paddings mode value",
+	 "a border around (constant, edge, reflect, wrap)", NULL},
+	{"", "DepthToSpace", 1, 0, 1, 1, import_depth_to_space, "blocksize mode",
+	 "channels to blocks", NULL},
+	{"", "SpaceToDepth", 1, 0, 1, 1, import_space_to_depth, "blocksize", "blocks to channels",
+	 NULL},
 	{"", "Trilu", 14, 0, 1, 2, import_trilu, "upper", "upper or lower triangle", NULL},
 	{0},
 };

@@ -5,7 +5,8 @@
 
 /* ---- softmax ---- */
 
-/* Before opset 13 the operand is a matrix [axes before, axes from `axis` on], and softmax works on its rows. */
+/* Before opset 13 the operand is a matrix [axes before, axes from `axis` on], and softmax works on
+ * its rows. */
 static struct value *old_rows(struct site *s, struct value *x, int axis)
 {
 	dim dims[2] = {dim_int(s, 1), dim_int(s, 1)};
@@ -92,7 +93,8 @@ static bool import_batch_norm(struct site *s)
 	struct value *in[5] = {x, s->in[1], s->in[2], mean, var};
 	for (int i = 1; i < 5; i++)
 		in[i] = per_channel(s, in[i], rank_of(x));
-	return site_out(s, 0, map_n(s, "(a - d) / sqrt(e + eps) * b + c", type_of(x), 5, in, 1, &eps));
+	return site_out(s, 0,
+			map_n(s, "(a - d) / sqrt(e + eps) * b + c", type_of(x), 5, in, 1, &eps));
 }
 
 /* ---- layer, instance and group normalization ---- */
@@ -106,8 +108,9 @@ static bool import_instance_norm(struct site *s)
 	for (int i = 2; i < rank_of(x); i++)
 		axes[count++] = i;
 	struct value *y = normalize(s, x, count, axes, attr_real(s, "epsilon", 1e-5));
-	return site_out(s, 0, map3(s, "a * b + c", type_of(x), y, per_channel(s, s->in[1], rank_of(x)),
-				   per_channel(s, s->in[2], rank_of(x))));
+	return site_out(s, 0,
+			map3(s, "a * b + c", type_of(x), y, per_channel(s, s->in[1], rank_of(x)),
+			     per_channel(s, s->in[2], rank_of(x))));
 }
 
 /* Scale and bias are for each group in opset 18, for each channel from 21 on. */
@@ -125,7 +128,8 @@ static bool import_group_norm(struct site *s)
 	if (s->opset >= 21)
 		y = reshape(s, y, rank, x->type.dims);
 	int as = s->opset >= 21 ? rank : 3;
-	y = map3(s, "a * b + c", type_of(x), y, per_channel(s, scale, as), per_channel(s, bias, as));
+	y = map3(s, "a * b + c", type_of(x), y, per_channel(s, scale, as),
+		 per_channel(s, bias, as));
 	return site_out(s, 0, reshape(s, y, rank, x->type.dims));
 }
 
@@ -140,8 +144,8 @@ static bool is_suffix(const struct value *v, const struct value *x, int axis)
 	return true;
 }
 
-static struct value *layer_norm(struct site *s, struct value *x, int axis, struct value *scale, struct value *bias, double eps,
-				bool rms)
+static struct value *layer_norm(struct site *s, struct value *x, int axis, struct value *scale,
+				struct value *bias, double eps, bool rms)
 {
 	int64_t axes[HONE_MAX_RANK];
 	int count = 0;
@@ -171,14 +175,16 @@ static bool statistics(struct site *s, struct value *x, int axis, double eps)
 	struct value *wide = widen(s, x), *mean = mean_axes(s, wide, count, axes, true);
 	struct value *square = map2(s, "(a - b) * (a - b)", DT_NONE, wide, mean);
 	struct value *var = mean_axes(s, square, count, axes, true);
-	return site_out(s, 1, mean) && site_out(s, 2, map_n(s, "1 / sqrt(a + eps)", DT_NONE, 1, &var, 1, &e));
+	return site_out(s, 1, mean) &&
+	       site_out(s, 2, map_n(s, "1 / sqrt(a + eps)", DT_NONE, 1, &var, 1, &e));
 }
 
 static bool import_layer_norm(struct site *s)
 {
 	struct value *x = s->in[0];
 	double eps = attr_real(s, "epsilon", 1e-5);
-	bool rms = !strcmp(s->node->op, "RMSNormalization") || !strncmp(s->node->op, "Simplified", 10);
+	bool rms =
+		!strcmp(s->node->op, "RMSNormalization") || !strncmp(s->node->op, "Simplified", 10);
 	int axis;
 	if (!site_axis(s, attr_int(s, "axis", -1), rank_of(x), &axis))
 		return false;
@@ -221,7 +227,8 @@ static bool import_lrn(struct site *s)
 	y = pad_axis(s, y, 1, dim_int(s, (size - 1) / 2), dim_int(s, size - 1 - (size - 1) / 2), 0);
 	y = reshape(s, pool(s, y, REDUCE_SUM, 1, &size, &one, &one), rank_of(x), x->type.dims);
 	struct named_real k[] = {{"scale", attr_real(s, "alpha", (double)1e-4f) / (double)size},
-				 {"beta", attr_real(s, "beta", 0.75)}, {"bias", attr_real(s, "bias", 1)}};
+				 {"beta", attr_real(s, "beta", 0.75)},
+				 {"bias", attr_real(s, "bias", 1)}};
 	struct value *in[2] = {x, y};
 	return site_out(s, 0, map_n(s, "a / pow(bias + scale * b, beta)", t, 2, in, 3, k));
 }
@@ -259,20 +266,34 @@ static bool import_lp_normalization(struct site *s)
 }
 
 const struct import_row ops_norm[] = {
-	{"", "Softmax", 1, 0, 1, 1, import_softmax, "axis", "exp(x) over its sum along an axis", NULL},
+	{"", "Softmax", 1, 0, 1, 1, import_softmax, "axis", "exp(x) over its sum along an axis",
+	 NULL},
 	{"", "LogSoftmax", 1, 0, 1, 1, import_softmax, "axis", "logarithm of softmax", NULL},
 	{"", "Hardmax", 1, 0, 1, 1, import_softmax, "axis", "1 at the first largest, else 0", NULL},
-	{"", "BatchNormalization", 1, 0, 5, 5, import_batch_norm, "epsilon momentum spatial is_test training_mode consumed_inputs", "by given, or the batch's, mean and variance", NULL},
-	{"", "InstanceNormalization", 1, 0, 3, 3, import_instance_norm, "epsilon consumed_inputs", "each plane by its mean and variance", NULL},
-	{"", "GroupNormalization", 18, 0, 3, 3, import_group_norm, "epsilon num_groups stash_type", "groups of channels by their mean and variance", NULL},
-	{"", "LayerNormalization", 1, 0, 2, 3, import_layer_norm, "axis epsilon stash_type", "the last axes by their mean and variance", NULL},
-	{"", "RMSNormalization", 23, 0, 2, 2, import_layer_norm, "axis epsilon stash_type", "the last axes by their root mean square", NULL},
-	{"", "SimplifiedLayerNormalization", 1, 0, 2, 2, import_layer_norm, "axis epsilon stash_type", "as RMSNormalization", NULL},
-	{"com.microsoft", "LayerNormalization", 1, 0, 2, 3, import_layer_norm, "axis epsilon stash_type", "the last axes by their mean and variance", NULL},
-	{"com.microsoft", "SkipLayerNormalization", 1, 0, 3, 5, import_skip_layer_norm, "epsilon", "LayerNormalization of a sum", NULL},
-	{"com.microsoft", "SkipSimplifiedLayerNormalization", 1, 0, 3, 4, import_skip_layer_norm, "epsilon", "RMSNormalization of a sum", NULL},
-	{"", "LRN", 1, 0, 1, 1, import_lrn, "alpha beta bias size", "by neighbouring channels", NULL},
-	{"", "MeanVarianceNormalization", 9, 0, 1, 1, import_mvn, "axes", "by mean and standard deviation", NULL},
-	{"", "LpNormalization", 1, 0, 1, 1, import_lp_normalization, "axis p", "by the p-norm along an axis", NULL},
+	{"", "BatchNormalization", 1, 0, 5, 5, import_batch_norm,
+	 "epsilon momentum spatial is_test training_mode consumed_inputs",
+	 "by given, or the batch's, mean and variance", NULL},
+	{"", "InstanceNormalization", 1, 0, 3, 3, import_instance_norm, "epsilon consumed_inputs",
+	 "each plane by its mean and variance", NULL},
+	{"", "GroupNormalization", 18, 0, 3, 3, import_group_norm, "epsilon num_groups stash_type",
+	 "groups of channels by their mean and variance", NULL},
+	{"", "LayerNormalization", 1, 0, 2, 3, import_layer_norm, "axis epsilon stash_type",
+	 "the last axes by their mean and variance", NULL},
+	{"", "RMSNormalization", 23, 0, 2, 2, import_layer_norm, "axis epsilon stash_type",
+	 "the last axes by their root mean square", NULL},
+	{"", "SimplifiedLayerNormalization", 1, 0, 2, 2, import_layer_norm,
+	 "axis epsilon stash_type", "as RMSNormalization", NULL},
+	{"com.microsoft", "LayerNormalization", 1, 0, 2, 3, import_layer_norm,
+	 "axis epsilon stash_type", "the last axes by their mean and variance", NULL},
+	{"com.microsoft", "SkipLayerNormalization", 1, 0, 3, 5, import_skip_layer_norm, "epsilon",
+	 "LayerNormalization of a sum", NULL},
+	{"com.microsoft", "SkipSimplifiedLayerNormalization", 1, 0, 3, 4, import_skip_layer_norm,
+	 "epsilon", "RMSNormalization of a sum", NULL},
+	{"", "LRN", 1, 0, 1, 1, import_lrn, "alpha beta bias size", "by neighbouring channels",
+	 NULL},
+	{"", "MeanVarianceNormalization", 9, 0, 1, 1, import_mvn, "axes",
+	 "by mean and standard deviation", NULL},
+	{"", "LpNormalization", 1, 0, 1, 1, import_lp_normalization, "axis p",
+	 "by the p-norm along an axis", NULL},
 	{0},
 };

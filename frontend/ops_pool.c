@@ -13,9 +13,10 @@ static double lowest(enum dtype t)
 	return -ldexp(1, dtype_bits(t) - 1);
 }
 
-/* Which element of its window is the largest, as linear position in the whole operand: the windows' elements
- * are laid side by side, strided slices of the padded operand, and their argmax found. */
-static struct value *max_indices(struct site *s, const struct window *w, struct value *x, struct value *padded)
+/* Which element of its window is the largest, as linear position in the whole operand: the windows'
+ * elements are laid side by side, strided slices of the padded operand, and their argmax found. */
+static struct value *max_indices(struct site *s, const struct window *w, struct value *x,
+				 struct value *padded)
 {
 	int64_t count = 1, step[HONE_MAX_RANK];
 	dim at[HONE_MAX_RANK], size[HONE_MAX_RANK];
@@ -43,7 +44,8 @@ static struct value *max_indices(struct site *s, const struct window *w, struct 
 		if (!parts[k])
 			return NULL;
 	}
-	struct value *best = argreduce(s, "argmax", add_concat(s->b, rank, (int)count, parts), rank, false);
+	struct value *best =
+		argreduce(s, "argmax", add_concat(s->b, rank, (int)count, parts), rank, false);
 	/* position in the window -> position in the plane */
 	bool column_major = attr_int(s, "storage_order", 0);
 	struct value *linear = NULL;
@@ -53,12 +55,16 @@ static struct value *max_indices(struct site *s, const struct window *w, struct 
 		inner = 1;
 		for (int k = i + 1; k < w->axes; k++)
 			inner *= w->size[k];
-		struct named_real c[] = {{"inner", (double)inner}, {"size", (double)w->size[i]},
-					 {"stride", (double)w->stride[i]}, {"dilation", (double)w->dilation[i]}};
+		struct named_real c[] = {{"inner", (double)inner},
+					 {"size", (double)w->size[i]},
+					 {"stride", (double)w->stride[i]},
+					 {"dilation", (double)w->dilation[i]}};
 		struct value *lo = reshape(s, add_shape(s->b, 1, &w->lo[i]), 0, NULL);
 		struct value *in[3] = {best, iota_at(s, w->out[i], rank, i + 1), lo};
-		struct value *here = map_n(s, "rem(a / inner, size) * dilation + b * stride - c", DT_I64, 3, in, 4, c);
-		struct value *extent = reshape(s, add_shape(s->b, 1, &x->type.dims[i + 2]), 0, NULL);
+		struct value *here = map_n(s, "rem(a / inner, size) * dilation + b * stride - c",
+					   DT_I64, 3, in, 4, c);
+		struct value *extent =
+			reshape(s, add_shape(s->b, 1, &x->type.dims[i + 2]), 0, NULL);
 		linear = linear ? map3(s, "a * b + c", DT_I64, linear, extent, here) : here;
 	}
 	dim plane = dim_int(s, 1);
@@ -81,12 +87,14 @@ static bool import_max_pool(struct site *s)
 	struct value *y = pool(s, padded, REDUCE_MAX, w.axes, w.size, w.stride, w.dilation);
 	if (!site_out(s, 0, channels_first(s, y)))
 		return false;
-	return !site_wants(s, 1) || site_out(s, 1, channels_first(s, max_indices(s, &w, x, padded)));
+	return !site_wants(s, 1) ||
+	       site_out(s, 1, channels_first(s, max_indices(s, &w, x, padded)));
 }
 
-/* How many elements of each window count: [1, O.., 1]. The pads count with count_include_pad, what ceil_mode
- * adds never. */
-static struct value *window_counts(struct site *s, const struct window *w, const struct value *x, bool include)
+/* How many elements of each window count: [1, O.., 1]. The pads count with count_include_pad, what
+ * ceil_mode adds never. */
+static struct value *window_counts(struct site *s, const struct window *w, const struct value *x,
+				   bool include)
 {
 	dim dims[HONE_MAX_RANK], zero = dim_int(s, 0);
 	int rank = rank_of(x);
@@ -94,7 +102,8 @@ static struct value *window_counts(struct site *s, const struct window *w, const
 	for (int i = 0; i < w->axes; i++) {
 		dims[i + 1] = x->type.dims[i + 2];
 		if (include)
-			dims[i + 1] = dim_add(s->dims, dim_add(s->dims, dims[i + 1], w->lo[i]), w->hi[i]);
+			dims[i + 1] =
+				dim_add(s->dims, dim_add(s->dims, dims[i + 1], w->lo[i]), w->hi[i]);
 	}
 	struct value *ones = splat(s, dtype_compute(type_of(x)), 1, rank, dims);
 	struct window rest = *w;
@@ -114,12 +123,14 @@ static bool import_average_pool(struct site *s)
 	bool include = attr_int(s, "count_include_pad", 0), whole = true;
 	double count = 1;
 	for (int i = 0; i < w.axes; i++) {
-		whole = whole && dim_is(w.over[i], 0) && (include || (dim_is(w.lo[i], 0) && dim_is(w.hi[i], 0)));
+		whole = whole && dim_is(w.over[i], 0) &&
+			(include || (dim_is(w.lo[i], 0) && dim_is(w.hi[i], 0)));
 		count *= (double)w.size[i];
 	}
 	struct value *padded = window_pad(s, &w, widen(s, channels_last(s, x)), 0);
 	struct value *y = pool(s, padded, REDUCE_SUM, w.axes, w.size, w.stride, w.dilation);
-	struct value *n = whole ? real_scalar(s, dtype_compute(t), count) : window_counts(s, &w, x, include);
+	struct value *n =
+		whole ? real_scalar(s, dtype_compute(t), count) : window_counts(s, &w, x, include);
 	return site_out(s, 0, channels_first(s, map2(s, "a / b", t, y, n)));
 }
 
@@ -171,12 +182,14 @@ static bool import_max_unpool(struct site *s)
 		return false;
 	memcpy(dims, x->type.dims, sizeof(dims));
 	for (int i = 0; i < w.axes; i++) {
-		dim span = dim_mul(s->dims, dim_sub(s->dims, dims[i + 2], one), dim_int(s, w.stride[i]));
+		dim span = dim_mul(s->dims, dim_sub(s->dims, dims[i + 2], one),
+				   dim_int(s, w.stride[i]));
 		span = dim_add(s->dims, span, dim_int(s, w.size[i]));
 		dims[i + 2] = dim_sub(s->dims, span, dim_add(s->dims, w.lo[i], w.hi[i]));
 	}
 	memcpy(all, dims, sizeof(all));
-	if (site_in(s, 2) && (!bind_dims(s, s->in[2], rank, all) || !declared_hint(s, 0, rank, all)))
+	if (site_in(s, 2) &&
+	    (!bind_dims(s, s->in[2], rank, all) || !declared_hint(s, 0, rank, all)))
 		return false;
 	/* indices count in the plain result, which may be smaller than the one asked for */
 	dim plain = dim_int(s, 1), n = type_count(s->g, &x->type);
@@ -192,12 +205,15 @@ static bool import_max_unpool(struct site *s)
 
 #define WINDOW "auto_pad ceil_mode dilations kernel_shape pads strides"
 const struct import_row ops_pool[] = {
-	{"", "MaxPool", 1, 0, 1, 1, import_max_pool, WINDOW " storage_order", "largest in each window, and where", NULL},
-	{"", "AveragePool", 1, 0, 1, 1, import_average_pool, WINDOW " count_include_pad", "mean of each window", NULL},
+	{"", "MaxPool", 1, 0, 1, 1, import_max_pool, WINDOW " storage_order",
+	 "largest in each window, and where", NULL},
+	{"", "AveragePool", 1, 0, 1, 1, import_average_pool, WINDOW " count_include_pad",
+	 "mean of each window", NULL},
 	{"", "LpPool", 2, 0, 1, 1, import_lp_pool, WINDOW " p", "p-norm of each window", NULL},
 	{"", "GlobalMaxPool", 1, 0, 1, 1, import_global, "", "largest of each plane", NULL},
 	{"", "GlobalAveragePool", 1, 0, 1, 1, import_global, "", "mean of each plane", NULL},
 	{"", "GlobalLpPool", 2, 0, 1, 1, import_global, "p", "p-norm of each plane", NULL},
-	{"", "MaxUnpool", 9, 0, 2, 3, import_max_unpool, "kernel_shape pads strides", "inverse of MaxPool", NULL},
+	{"", "MaxUnpool", 9, 0, 2, 3, import_max_unpool, "kernel_shape pads strides",
+	 "inverse of MaxPool", NULL},
 	{0},
 };

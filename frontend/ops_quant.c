@@ -1,12 +1,14 @@
-/* ops_quant.c: quantized operators: a number q stands for scale * (q - zero point). Integer products are sums
- * over i32 maps of the operands, which the contraction driver computes on the 8-bit operands. */
+/* ops_quant.c: quantized operators: a number q stands for scale * (q - zero point). Integer
+ * products are sums over i32 maps of the operands, which the contraction driver computes on the
+ * 8-bit operands. */
 #include "frontend/window.h"
 
 #include <string.h>
 
-/* A scale or zero point as operand that broadcasts over x: a scalar stays one, a vector lies on `axis`, and
- * blocks of `block` elements along the axis share an entry. */
-static struct value *along(struct site *s, struct value *p, const struct value *x, int64_t axis_in, int64_t block)
+/* A scale or zero point as operand that broadcasts over x: a scalar stays one, a vector lies on
+ * `axis`, and blocks of `block` elements along the axis share an entry. */
+static struct value *along(struct site *s, struct value *p, const struct value *x, int64_t axis_in,
+			   int64_t block)
 {
 	dim dims[HONE_MAX_RANK];
 	int axis;
@@ -19,7 +21,8 @@ static struct value *along(struct site *s, struct value *p, const struct value *
 	if (block > 0) {
 		struct named_real size = {"size", (double)block};
 		struct value *at = iota_at(s, x->type.dims[axis], 1, 0);
-		return gather(s, GATHER_TAKE, p, map_n(s, "a / size", DT_I64, 1, &at, 1, &size), axis, 0);
+		return gather(s, GATHER_TAKE, p, map_n(s, "a / size", DT_I64, 1, &at, 1, &size),
+			      axis, 0);
 	}
 	if (rank_of(p) != 1)
 		return p;
@@ -29,7 +32,8 @@ static struct value *along(struct site *s, struct value *p, const struct value *
 }
 
 /* round(x / scale) + zero, clamped to type t. x is f32. */
-static struct value *quantize(struct site *s, const char *divided, int count, struct value **in, enum dtype t)
+static struct value *quantize(struct site *s, const char *divided, int count, struct value **in,
+			      enum dtype t)
 {
 	char text[160];
 	const char *ct = dtype_name(dtype_compute(t));
@@ -38,7 +42,8 @@ static struct value *quantize(struct site *s, const char *divided, int count, st
 	else if (dtype_bits(t) >= 8)
 		snprintf(text, sizeof(text), "%s(rne(%s) + f32(c))", ct, divided);
 	else if (dtype_class(t) == DTYPE_UNSIGNED)
-		snprintf(text, sizeof(text), "%s(min(max(rne(%s) + f32(c), 0), %d))", ct, divided, (1 << dtype_bits(t)) - 1);
+		snprintf(text, sizeof(text), "%s(min(max(rne(%s) + f32(c), 0), %d))", ct, divided,
+			 (1 << dtype_bits(t)) - 1);
 	else
 		snprintf(text, sizeof(text), "%s(min(max(rne(%s) + f32(c), %d), %d))", ct, divided,
 			 -(1 << (dtype_bits(t) - 1)), (1 << (dtype_bits(t) - 1)) - 1);
@@ -50,7 +55,9 @@ static bool import_quantize(struct site *s)
 	struct value *x = s->in[0], *zero = site_in(s, 2);
 	int64_t axis = attr_int(s, "axis", 1), block = attr_int(s, "block_size", 0);
 	const struct onnx_attr *wanted = site_attr(s, "output_dtype");
-	enum dtype t = zero ? type_of(zero) : wanted && wanted->i ? import_dtype((int32_t)wanted->i) : DT_U8;
+	enum dtype t = zero                  ? type_of(zero)
+		       : wanted && wanted->i ? import_dtype((int32_t)wanted->i)
+					     : DT_U8;
 	if (t == DT_NONE)
 		return site_unsupported(s, "quantization to this type");
 	if (dtype_is_float(t) && !attr_int(s, "saturate", 1))
@@ -71,8 +78,9 @@ static bool import_dequantize(struct site *s)
 		return false;
 	if (!zero || dtype_is_float(type_of(x)))
 		return site_out(s, 0, map2(s, "f32(a) * f32(b)", type_of(scale), x, scale));
-	return site_out(s, 0, map3(s, "f32(i32(a) - i32(c)) * f32(b)", type_of(scale), x, scale,
-				   along(s, zero, x, axis, block)));
+	return site_out(s, 0,
+			map3(s, "f32(i32(a) - i32(c)) * f32(b)", type_of(scale), x, scale,
+			     along(s, zero, x, axis, block)));
 }
 
 static bool import_dynamic_quantize(struct site *s)
@@ -81,8 +89,10 @@ static bool import_dynamic_quantize(struct site *s)
 	int axes[HONE_MAX_RANK], rank = rank_of(x);
 	for (int i = 0; i < rank; i++)
 		axes[i] = i;
-	struct value *low = map1(s, "min(a, 0)", DT_NONE, reduce_axes(s, REDUCE_MIN, x, rank, axes, false));
-	struct value *high = map1(s, "max(a, 0)", DT_NONE, reduce_axes(s, REDUCE_MAX, x, rank, axes, false));
+	struct value *low =
+		map1(s, "min(a, 0)", DT_NONE, reduce_axes(s, REDUCE_MIN, x, rank, axes, false));
+	struct value *high =
+		map1(s, "max(a, 0)", DT_NONE, reduce_axes(s, REDUCE_MAX, x, rank, axes, false));
 	struct value *scale = map2(s, "(b - a) / 255", DT_NONE, low, high);
 	struct value *zero = map2(s, "u8(rne(-a / b))", DT_NONE, low, scale);
 	if (!zero)
@@ -111,13 +121,15 @@ static struct value *for_columns(struct site *s, struct value *p)
 	return p && value_length(p) == 1 ? reshape(s, p, 0, NULL) : p;
 }
 
-static struct value *integer_matmul(struct site *s, struct value *a, struct value *az, struct value *b, struct value *bz)
+static struct value *integer_matmul(struct site *s, struct value *a, struct value *az,
+				    struct value *b, struct value *bz)
 {
 	struct value *x = centered(s, a, for_rows(s, az)), *y = centered(s, b, for_columns(s, bz));
 	if (!x || !y)
 		return NULL;
 	bool row = rank_of(x) == 1, column = rank_of(y) == 1;
-	struct value *z = matmul(s, row ? insert_axis(s, x, 0) : x, column ? insert_axis(s, y, 1) : y);
+	struct value *z =
+		matmul(s, row ? insert_axis(s, x, 0) : x, column ? insert_axis(s, y, 1) : y);
 	if (z && column)
 		z = drop_axis(s, z, rank_of(z) - 1);
 	return z && row ? drop_axis(s, z, rank_of(z) - (column ? 1 : 2)) : z;
@@ -132,7 +144,8 @@ static bool import_matmul_integer(struct site *s)
 static bool import_qlinear_matmul(struct site *s)
 {
 	struct value *sum = integer_matmul(s, s->in[0], s->in[2], s->in[3], s->in[5]);
-	struct value *scale = map2(s, "a * b", DT_F32, for_rows(s, s->in[1]), for_columns(s, s->in[4]));
+	struct value *scale =
+		map2(s, "a * b", DT_F32, for_rows(s, s->in[1]), for_columns(s, s->in[4]));
 	scale = map2(s, "a / b", DT_F32, scale, for_columns(s, s->in[6]));
 	struct value *in[3] = {sum, scale, for_columns(s, s->in[7])};
 	return site_out(s, 0, quantize(s, "f32(a) * b", 3, in, type_of(s->in[7])));
@@ -160,20 +173,29 @@ static bool import_qlinear_conv(struct site *s)
 	if (bias)
 		sum = map2(s, "a + b", DT_I32, sum, bias);
 	/* channels are last here, so a vector of scales broadcasts */
-	struct value *scale = map3(s, "a * b / c", DT_F32, reshape(s, s->in[1], 0, NULL), for_columns(s, s->in[4]),
-				   reshape(s, s->in[6], 0, NULL));
+	struct value *scale = map3(s, "a * b / c", DT_F32, reshape(s, s->in[1], 0, NULL),
+				   for_columns(s, s->in[4]), reshape(s, s->in[6], 0, NULL));
 	struct value *in[3] = {sum, scale, reshape(s, s->in[7], 0, NULL)};
-	return site_out(s, 0, channels_first(s, quantize(s, "f32(a) * b", 3, in, type_of(s->in[7]))));
+	return site_out(s, 0,
+			channels_first(s, quantize(s, "f32(a) * b", 3, in, type_of(s->in[7]))));
 }
 
 #define WINDOW "auto_pad dilations group kernel_shape pads strides"
 const struct import_row ops_quant[] = {
-	{"", "QuantizeLinear", 10, 0, 2, 3, import_quantize, "axis block_size output_dtype saturate precision", "numbers to integers by scale and zero point", NULL},
-	{"", "DequantizeLinear", 10, 0, 2, 3, import_dequantize, "axis block_size output_dtype", "integers to numbers by scale and zero point", NULL},
-	{"", "DynamicQuantizeLinear", 11, 0, 1, 1, import_dynamic_quantize, "", "to u8, with scale and zero point from the range", NULL},
-	{"", "MatMulInteger", 10, 0, 2, 4, import_matmul_integer, "", "product of quantized matrices, in i32", NULL},
-	{"", "QLinearMatMul", 10, 0, 8, 8, import_qlinear_matmul, "", "product of quantized matrices, quantized", NULL},
-	{"", "ConvInteger", 10, 0, 2, 4, import_conv_integer, WINDOW, "convolution of quantized tensors, in i32", NULL},
-	{"", "QLinearConv", 10, 0, 8, 9, import_qlinear_conv, WINDOW, "convolution of quantized tensors, quantized", NULL},
+	{"", "QuantizeLinear", 10, 0, 2, 3, import_quantize,
+	 "axis block_size output_dtype saturate precision",
+	 "numbers to integers by scale and zero point", NULL},
+	{"", "DequantizeLinear", 10, 0, 2, 3, import_dequantize, "axis block_size output_dtype",
+	 "integers to numbers by scale and zero point", NULL},
+	{"", "DynamicQuantizeLinear", 11, 0, 1, 1, import_dynamic_quantize, "",
+	 "to u8, with scale and zero point from the range", NULL},
+	{"", "MatMulInteger", 10, 0, 2, 4, import_matmul_integer, "",
+	 "product of quantized matrices, in i32", NULL},
+	{"", "QLinearMatMul", 10, 0, 8, 8, import_qlinear_matmul, "",
+	 "product of quantized matrices, quantized", NULL},
+	{"", "ConvInteger", 10, 0, 2, 4, import_conv_integer, WINDOW,
+	 "convolution of quantized tensors, in i32", NULL},
+	{"", "QLinearConv", 10, 0, 8, 9, import_qlinear_conv, WINDOW,
+	 "convolution of quantized tensors, quantized", NULL},
 	{0},
 };

@@ -1,5 +1,5 @@
-/* ops_resize.c: Resize and Upsample: along one axis after the other, a gather of the nearest element, or a sum
- * of weighted gathers. Coordinates are maps over the output's positions, in f64.
+/* ops_resize.c: Resize and Upsample: along one axis after the other, a gather of the nearest
+ * element, or a sum of weighted gathers. Coordinates are maps over the output's positions, in f64.
  * Source: ONNX operator specification, Resize-11 to Resize-19. */
 #include "frontend/site.h"
 
@@ -39,7 +39,8 @@ static dim scaled_dim(struct site *s, dim d, double scale)
 	for (int q = 1; q <= 16; q++) {
 		double p = scale * q;
 		if (p == floor(p))
-			return dim_floordiv(s->dims, dim_mul(s->dims, d, dim_int(s, (int64_t)p)), dim_int(s, q));
+			return dim_floordiv(s->dims, dim_mul(s->dims, d, dim_int(s, (int64_t)p)),
+					    dim_int(s, q));
 		if (1 / scale == q)
 			return dim_floordiv(s->dims, d, dim_int(s, q));
 	}
@@ -68,7 +69,8 @@ static bool dims_by_scale(struct site *s, struct value *scales, int n, const int
 		open |= !bound[i];
 	}
 	if (open) {
-		struct value *out = map2(s, "i64(floor(f32(a) * f32(b)))", DT_I64, add_shape(s->b, n, in), scales);
+		struct value *out = map2(s, "i64(floor(f32(a) * f32(b)))", DT_I64,
+					 add_shape(s->b, n, in), scales);
 		dim all[HONE_MAX_RANK];
 		if (!bind_dims(s, out, n, all))
 			return false;
@@ -103,8 +105,8 @@ static bool keep_ratio(struct site *s, int n, const int *axes, dim *dims, double
 
 static const char *coordinate_text(const char *mode)
 {
-	/* a: position, b: scale, c: size of the operand, d: size of the result. Where scales are given,
-	 * align_corners goes by the exact size c * scale, of which d is the whole part. */
+	/* a: position, b: scale, c: size of the operand, d: size of the result. Where scales are
+	 * given, align_corners goes by the exact size c * scale, of which d is the whole part. */
 	static const char *const modes[][2] = {
 		{"half_pixel", "(f64(a) + 0.5) / b - 0.5"},
 		{"pytorch_half_pixel", "d > 1 ? (f64(a) + 0.5) / b - 0.5 : 0"},
@@ -112,9 +114,11 @@ static const char *coordinate_text(const char *mode)
 		{"align_corners by scale", "d > 1 ? f64(a) * f64(c - 1) / (b * f64(c) - 1) : 0"},
 		{"asymmetric", "f64(a) / b"},
 		{"tf_half_pixel_for_nn", "(f64(a) + 0.5) / b"},
-		{"half_pixel_symmetric", "0.5 * f64(c) * (1 - f64(d) / (b * f64(c))) + (f64(a) + 0.5) / b - 0.5"},
-		{"tf_crop_and_resize", "d > 1 ? e * f64(c - 1) + f64(a) * (f - e) * f64(c - 1) / f64(d - 1)"
-				       " : 0.5 * (e + f) * f64(c - 1)"},
+		{"half_pixel_symmetric",
+		 "0.5 * f64(c) * (1 - f64(d) / (b * f64(c))) + (f64(a) + 0.5) / b - 0.5"},
+		{"tf_crop_and_resize",
+		 "d > 1 ? e * f64(c - 1) + f64(a) * (f - e) * f64(c - 1) / f64(d - 1)"
+		 " : 0.5 * (e + f) * f64(c - 1)"},
 	};
 	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
 		if (!strcmp(mode, modes[i][0]))
@@ -128,8 +132,8 @@ static bool set_coordinates(struct site *s, struct stretch *t, const char *mode)
 	if (!text)
 		return site_unsupported(s, "coordinate_transformation_mode \"%s\"", mode);
 	t->size = dim_scalar(s, t->in);
-	struct value *in[6] = {iota(s, 1, &t->out, 0, DT_I64), t->scale, t->size, dim_scalar(s, t->out),
-			       t->start, t->end};
+	struct value *in[6] = {iota(s, 1, &t->out, 0, DT_I64), t->scale, t->size,
+			       dim_scalar(s, t->out),          t->start, t->end};
 	t->at = map_n(s, text, DT_F64, t->start ? 6 : 4, in, 0, NULL);
 	return t->at != NULL;
 }
@@ -141,7 +145,8 @@ static struct value *tap(struct site *s, struct value *x, const struct stretch *
 {
 	struct named_real at = {"k", k};
 	struct value *in[2] = {t->at, t->size};
-	struct value *index = map_n(s, "min(max(i64(floor(a)) + k, 0), b - 1)", DT_I64, 2, in, 1, &at);
+	struct value *index =
+		map_n(s, "min(max(i64(floor(a)) + k, 0), b - 1)", DT_I64, 2, in, 1, &at);
 	return gather(s, GATHER_TAKE, x, index, t->axis, 0);
 }
 
@@ -178,10 +183,13 @@ static struct value *nearest(struct site *s, struct value *x, struct stretch *t,
 static const char *const linear_weights[] = {"1 - (a - floor(a))", "a - floor(a)"};
 static const char *const cubic_weights[] = {
 	/* t = a - floor(a); distances t + 1, t, 1 - t, 2 - t */
-	"((w * (a - floor(a) + 1) - 5 * w) * (a - floor(a) + 1) + 8 * w) * (a - floor(a) + 1) - 4 * w",
+	"((w * (a - floor(a) + 1) - 5 * w) * (a - floor(a) + 1) + 8 * w) * (a - floor(a) + 1) - 4 "
+	"* w",
 	"((w + 2) * (a - floor(a)) - (w + 3)) * (a - floor(a)) * (a - floor(a)) + 1",
-	"((w + 2) * (1 - (a - floor(a))) - (w + 3)) * (1 - (a - floor(a))) * (1 - (a - floor(a))) + 1",
-	"((w * (2 - (a - floor(a))) - 5 * w) * (2 - (a - floor(a))) + 8 * w) * (2 - (a - floor(a))) - 4 * w",
+	"((w + 2) * (1 - (a - floor(a))) - (w + 3)) * (1 - (a - floor(a))) * (1 - (a - floor(a))) "
+	"+ 1",
+	"((w * (2 - (a - floor(a))) - 5 * w) * (2 - (a - floor(a))) + 8 * w) * (2 - (a - "
+	"floor(a))) - 4 * w",
 };
 
 static struct value *weighted(struct site *s, struct value *x, const struct stretch *t, bool cubic)
@@ -192,29 +200,33 @@ static struct value *weighted(struct site *s, struct value *x, const struct stre
 	struct value *weights[4], *total = NULL, *sum = NULL;
 	for (int k = 0; k < count; k++) {
 		struct value *at = t->at;
-		weights[k] = map_n(s, cubic ? cubic_weights[k] : linear_weights[k], DT_F64, 1, &at, 1, c);
+		weights[k] = map_n(s, cubic ? cubic_weights[k] : linear_weights[k], DT_F64, 1, &at,
+				   1, c);
 		if (!exclude)
 			continue;
 		c[1].value = first + k;
 		struct value *in[3] = {weights[k], at, t->size};
-		weights[k] = map_n(s, "floor(b) + k < 0 ? 0 : (floor(b) + k >= f64(c) ? 0 : a)", DT_F64, 3, in, 2, c);
+		weights[k] = map_n(s, "floor(b) + k < 0 ? 0 : (floor(b) + k >= f64(c) ? 0 : a)",
+				   DT_F64, 3, in, 2, c);
 		total = k ? map2(s, "a + b", DT_F64, total, weights[k]) : weights[k];
 	}
 	for (int k = 0; k < count; k++) {
 		if (exclude)
 			weights[k] = map2(s, "a / b", DT_F64, weights[k], total);
 		struct value *w = lay(s, weights[k], x, t->axis), *part = tap(s, x, t, first + k);
-		sum = k ? map3(s, "a + b * c", DT_NONE, sum, part, w) : map2(s, "a * b", DT_NONE, part, w);
+		sum = k ? map3(s, "a + b * c", DT_NONE, sum, part, w)
+			: map2(s, "a * b", DT_NONE, part, w);
 	}
 	return sum;
 }
 
-static struct value *stretch(struct site *s, struct value *x, struct stretch *t, const char *mode, const char *near,
-			     const char *coordinates)
+static struct value *stretch(struct site *s, struct value *x, struct stretch *t, const char *mode,
+			     const char *near, const char *coordinates)
 {
 	if (!x || !set_coordinates(s, t, coordinates))
 		return NULL;
-	struct value *y = !strcmp(mode, "nearest") ? nearest(s, x, t, near) : weighted(s, x, t, !strcmp(mode, "cubic"));
+	struct value *y = !strcmp(mode, "nearest") ? nearest(s, x, t, near)
+						   : weighted(s, x, t, !strcmp(mode, "cubic"));
 	if (!t->start || !y)
 		return y;
 	struct named_real value = {"value", attr_real(s, "extrapolation_value", 0)};
@@ -225,8 +237,8 @@ static struct value *stretch(struct site *s, struct value *x, struct stretch *t,
 
 /* ---- the operators ---- */
 
-static bool resize(struct site *s, struct value *roi, struct value *scales, struct value *sizes, const char *mode,
-		   const char *near, const char *coordinates)
+static bool resize(struct site *s, struct value *roi, struct value *scales, struct value *sizes,
+		   const char *mode, const char *near, const char *coordinates)
 {
 	struct value *x = s->in[0], *y = x;
 	int axes[HONE_MAX_RANK], n, rank = rank_of(x);
@@ -240,7 +252,8 @@ static bool resize(struct site *s, struct value *roi, struct value *scales, stru
 		axes[i] = i;
 	n = n < 0 ? rank : n;
 	memcpy(dims, x->type.dims, sizeof(dims));
-	if ((scales && value_length(scales) != n) || (sizes && value_length(sizes) != n) || (!scales && !sizes))
+	if ((scales && value_length(scales) != n) || (sizes && value_length(sizes) != n) ||
+	    (!scales && !sizes))
 		return site_invalid(s, "expected %d scales or sizes", n);
 	if (sizes) {
 		if (!bind_dims(s, sizes, n, given))
@@ -255,19 +268,23 @@ static bool resize(struct site *s, struct value *roi, struct value *scales, stru
 	} else if (!dims_by_scale(s, scales, n, axes, dims)) {
 		return false;
 	}
-	bool crop = !strcmp(coordinates, "tf_crop_and_resize"), is_float = dtype_is_float(type_of(x));
+	bool crop = !strcmp(coordinates, "tf_crop_and_resize"),
+	     is_float = dtype_is_float(type_of(x));
 	if (strcmp(mode, "nearest") || crop)
 		y = is_float ? widen(s, x) : cast_to(s, x, DT_F32);
 	for (int i = 0; i < n && y; i++) {
-		struct stretch t = {.axis = axes[i], .in = x->type.dims[axes[i]], .out = dims[axes[i]]};
+		struct stretch t = {
+			.axis = axes[i], .in = x->type.dims[axes[i]], .out = dims[axes[i]]};
 		double scale;
-		bool same = sizes ? t.in == t.out && !ratio : scale_at(scales, i, &scale) && scale == 1;
+		bool same =
+			sizes ? t.in == t.out && !ratio : scale_at(scales, i, &scale) && scale == 1;
 		if (same && !crop)
 			continue;
 		if (ratio)
 			t.scale = real_scalar(s, DT_F64, ratio);
 		else if (sizes)
-			t.scale = map2(s, "f64(a) / f64(b)", DT_F64, dim_scalar(s, t.out), dim_scalar(s, t.in));
+			t.scale = map2(s, "f64(a) / f64(b)", DT_F64, dim_scalar(s, t.out),
+				       dim_scalar(s, t.in));
 		else
 			t.scale = element(s, scales, i);
 		if (crop && (!roi || value_length(roi) != 2 * n))
@@ -289,10 +306,7 @@ static bool known_mode(struct site *s, const char **mode)
 	return true;
 }
 
-static struct value *unless_empty(struct value *v)
-{
-	return v && value_length(v) != 0 ? v : NULL;
-}
+static struct value *unless_empty(struct value *v) { return v && value_length(v) != 0 ? v : NULL; }
 
 static bool import_resize(struct site *s)
 {
@@ -327,8 +341,11 @@ static bool import_upsample(struct site *s)
 
 const struct import_row ops_resize[] = {
 	{"", "Resize", 10, 0, 1, 4, import_resize,
-	 "axes antialias coordinate_transformation_mode cubic_coeff_a exclude_outside extrapolation_value"
-	 " keep_aspect_ratio_policy mode nearest_mode", "other sizes, by interpolation", NULL},
-	{"", "Upsample", 7, 9, 1, 2, import_upsample, "mode scales", "other sizes, by interpolation", NULL},
+	 "axes antialias coordinate_transformation_mode cubic_coeff_a exclude_outside "
+	 "extrapolation_value"
+	 " keep_aspect_ratio_policy mode nearest_mode",
+	 "other sizes, by interpolation", NULL},
+	{"", "Upsample", 7, 9, 1, 2, import_upsample, "mode scales",
+	 "other sizes, by interpolation", NULL},
 	{0},
 };

@@ -1,6 +1,7 @@
-/* ops_rnn.c: LSTM, GRU and RNN: the product of all inputs with W at once, then a scan whose step multiplies
- * the hidden state with R and applies maps. Directions are scans of their own; a reverse one runs over reversed
- * sequences. Source: ONNX operator specification, LSTM-14, GRU-14, RNN-14. */
+/* ops_rnn.c: LSTM, GRU and RNN: the product of all inputs with W at once, then a scan whose step
+ * multiplies the hidden state with R and applies maps. Directions are scans of their own; a reverse
+ * one runs over reversed sequences. Source: ONNX operator specification, LSTM-14, GRU-14, RNN-14.
+ * */
 #include "frontend/site.h"
 
 #include <string.h>
@@ -20,8 +21,9 @@ struct rnn {
 	bool reverse, reset_after; /* reset_after: linear_before_reset */
 	double clip;
 	struct activation act[3];
-	struct value *x, *lens;        /* [T,B,I]; [B] or NULL */
-	struct value *w, *r, *bias_w, *bias_r, *peep, *h0, *c0; /* of this direction, without its axis */
+	struct value *x, *lens; /* [T,B,I]; [B] or NULL */
+	struct value *w, *r, *bias_w, *bias_r, *peep, *h0,
+		*c0; /* of this direction, without its axis */
 };
 
 /* ---- activations ---- */
@@ -49,24 +51,30 @@ static double float_at(const struct onnx_attr *a, int i, double initial)
 	return a && a->kind == ONNX_ATTR_FLOATS && i < a->count ? (double)a->floats[i] : initial;
 }
 
-/* The functions of all directions; alpha and beta lists hold entries only for those that take one. */
-static bool read_activations(struct site *s, const struct rnn *c, int directions, struct activation *out)
+/* The functions of all directions; alpha and beta lists hold entries only for those that take one.
+ * */
+static bool read_activations(struct site *s, const struct rnn *c, int directions,
+			     struct activation *out)
 {
-	const struct onnx_attr *names = site_attr(s, "activations"), *alpha = site_attr(s, "activation_alpha");
+	const struct onnx_attr *names = site_attr(s, "activations"),
+			       *alpha = site_attr(s, "activation_alpha");
 	const struct onnx_attr *beta = site_attr(s, "activation_beta");
-	static const char *const initial[][3] = {{"Tanh"}, {"Sigmoid", "Tanh"}, {"Sigmoid", "Tanh", "Tanh"}};
+	static const char *const initial[][3] = {
+		{"Tanh"}, {"Sigmoid", "Tanh"}, {"Sigmoid", "Tanh", "Tanh"}};
 	int count = directions * c->functions, alphas = 0, betas = 0;
 	bool given = names && names->kind == ONNX_ATTR_STRINGS && names->count > 0;
 	if (given && names->count != count)
 		return site_invalid(s, "%d activations, %d are needed", names->count, count);
 	for (int i = 0; i < count; i++) {
-		const char *name = given ? names->strings[i].at : initial[c->cell][i % c->functions];
+		const char *name =
+			given ? names->strings[i].at : initial[c->cell][i % c->functions];
 		size_t k = 0, n = sizeof(functions) / sizeof(*functions);
 		while (k < n && strcasecmp(functions[k].name, name))
 			k++;
 		if (k == n)
 			return site_unsupported(s, "activation \"%s\"", name);
-		out[i] = (struct activation){functions[k].text, functions[k].alpha, functions[k].beta};
+		out[i] = (struct activation){functions[k].text, functions[k].alpha,
+					     functions[k].beta};
 		if (functions[k].takes_alpha)
 			out[i].alpha = float_at(alpha, alphas++, out[i].alpha);
 		if (functions[k].takes_beta)
@@ -76,8 +84,8 @@ static bool read_activations(struct site *s, const struct rnn *c, int directions
 }
 
 /* f of the sum of up to three operands, clipped first. */
-static struct value *apply(struct site *s, const struct rnn *c, int function, const char *sum, int count,
-			   struct value *const *in)
+static struct value *apply(struct site *s, const struct rnn *c, int function, const char *sum,
+			   int count, struct value *const *in)
 {
 	const struct activation *f = &c->act[function];
 	struct named_real k[] = {{"alpha", f->alpha}, {"beta", f->beta}, {"clip", c->clip}};
@@ -97,19 +105,23 @@ static struct value *gate(struct site *s, const struct rnn *c, struct value *x, 
 	return slice_axis(s, x, rank_of(x) - 1, at, c->hidden);
 }
 
-static struct value *step_rnn(struct site *s, const struct rnn *c, struct value *xw, struct value *hr)
+static struct value *step_rnn(struct site *s, const struct rnn *c, struct value *xw,
+			      struct value *hr)
 {
 	return apply(s, c, 0, "a + b", 2, (struct value *[]){xw, hr});
 }
 
 /* Gates z, r, h. */
-static struct value *step_gru(struct site *s, const struct rnn *c, struct value *xw, struct value *h)
+static struct value *step_gru(struct site *s, const struct rnn *c, struct value *xw,
+			      struct value *h)
 {
 	struct value *in[3], *hr = matmul(s, h, c->r);
 	if (c->reset_after && c->bias_r)
 		hr = map2(s, "a + b", DT_NONE, hr, c->bias_r);
-	struct value *z = apply(s, c, 0, "a + b", 2, (struct value *[]){gate(s, c, xw, 0), gate(s, c, hr, 0)});
-	struct value *r = apply(s, c, 0, "a + b", 2, (struct value *[]){gate(s, c, xw, 1), gate(s, c, hr, 1)});
+	struct value *z = apply(s, c, 0, "a + b", 2,
+				(struct value *[]){gate(s, c, xw, 0), gate(s, c, hr, 0)});
+	struct value *r = apply(s, c, 0, "a + b", 2,
+				(struct value *[]){gate(s, c, xw, 1), gate(s, c, hr, 1)});
 	in[0] = gate(s, c, xw, 2);
 	in[1] = r;
 	in[2] = gate(s, c, hr, 2);
@@ -117,31 +129,35 @@ static struct value *step_gru(struct site *s, const struct rnn *c, struct value 
 	if (c->reset_after) {
 		n = apply(s, c, 1, "a + b * c", 3, in);
 	} else {
-		struct value *kept = matmul(s, map2(s, "a * b", DT_NONE, r, h), gate(s, c, c->r, 2));
+		struct value *kept =
+			matmul(s, map2(s, "a * b", DT_NONE, r, h), gate(s, c, c->r, 2));
 		n = apply(s, c, 1, "a + b", 2, (struct value *[]){in[0], kept});
 	}
 	return map3(s, "(1 - a) * b + a * c", DT_NONE, z, n, h);
 }
 
 /* Gates i, o, f, c; *cell becomes the new cell state. */
-static struct value *step_lstm(struct site *s, const struct rnn *c, struct value *xw, struct value *hr,
-			       struct value **cell)
+static struct value *step_lstm(struct site *s, const struct rnn *c, struct value *xw,
+			       struct value *hr, struct value **cell)
 {
 	struct value *gates[4];
 	for (int i = 0; i < 4; i++)
 		gates[i] = map2(s, "a + b", DT_NONE, gate(s, c, xw, i), gate(s, c, hr, i));
 	const char *text = c->peep ? "a + b * c" : "a";
 	int n = c->peep ? 3 : 1;
-	struct value *i = apply(s, c, 0, text, n, (struct value *[]){gates[0], gate(s, c, c->peep, 0), *cell});
+	struct value *i = apply(s, c, 0, text, n,
+				(struct value *[]){gates[0], gate(s, c, c->peep, 0), *cell});
 	struct value *f;
 	if (attr_int(s, "input_forget", 0))
 		f = map1(s, "1 - a", DT_NONE, i);
 	else
-		f = apply(s, c, 0, text, n, (struct value *[]){gates[2], gate(s, c, c->peep, 2), *cell});
+		f = apply(s, c, 0, text, n,
+			  (struct value *[]){gates[2], gate(s, c, c->peep, 2), *cell});
 	struct value *fresh = apply(s, c, 1, "a", 1, &gates[3]);
 	struct value *in[4] = {f, *cell, i, fresh};
 	*cell = map_n(s, "a * b + c * d", DT_NONE, 4, in, 0, NULL);
-	struct value *o = apply(s, c, 0, text, n, (struct value *[]){gates[1], gate(s, c, c->peep, 1), *cell});
+	struct value *o = apply(s, c, 0, text, n,
+				(struct value *[]){gates[1], gate(s, c, c->peep, 1), *cell});
 	struct activation h = c->act[2];
 	struct named_real k[] = {{"alpha", h.alpha}, {"beta", h.beta}};
 	struct value *out = map_n(s, h.text, DT_NONE, 1, cell, 2, k);
@@ -159,7 +175,8 @@ static struct value *reversed(struct site *s, const struct rnn *c, struct value 
 	if (!x)
 		return NULL;
 	struct value *t = iota_at(s, c->steps, 2, 1);
-	struct value *at = map2(s, "a < i64(b) ? i64(b) - 1 - a : a", DT_I64, t, insert_axis(s, c->lens, 1));
+	struct value *at =
+		map2(s, "a < i64(b) ? i64(b) - 1 - a : a", DT_I64, t, insert_axis(s, c->lens, 1));
 	return swap_axes(s, gather(s, GATHER_ND, x, insert_axis(s, at, 2), 0, 1), 0, 1);
 }
 
@@ -168,12 +185,15 @@ static struct region *step_region(struct site *outer, const struct rnn *c, struc
 {
 	struct graph *g = outer->g;
 	struct region *region = region_new(g);
-	struct builder b = {.graph = g, .region = region, .loc = outer->b->loc, .diag = outer->b->diag};
+	struct builder b = {
+		.graph = g, .region = region, .loc = outer->b->loc, .diag = outer->b->diag};
 	struct site in = *outer, *s = &in;
 	s->b = &b;
-	struct type step = type_make(type_of(xw), 2, xw->type.dims + 1), number = type_make(DT_I64, 0, NULL);
+	struct type step = type_make(type_of(xw), 2, xw->type.dims + 1),
+		    number = type_make(DT_I64, 0, NULL);
 	bool lstm = c->cell == CELL_LSTM;
-	struct value *h = region_param(g, region, NULL, &c->h0->type), *old = h, *old_cell = NULL, *cell = NULL, *y;
+	struct value *h = region_param(g, region, NULL, &c->h0->type), *old = h, *old_cell = NULL,
+		     *cell = NULL, *y;
 	if (lstm)
 		cell = old_cell = region_param(g, region, NULL, &c->c0->type);
 	struct value *x = region_param(g, region, NULL, &step);
@@ -202,7 +222,8 @@ static struct region *step_region(struct site *outer, const struct rnn *c, struc
 }
 
 /* ys [T,B,H], last h and c [B,H]. */
-static bool run_direction(struct site *s, struct rnn *c, struct value **ys, struct value **h, struct value **cell)
+static bool run_direction(struct site *s, struct rnn *c, struct value **ys, struct value **h,
+			  struct value **cell)
 {
 	struct value *x = c->reverse ? reversed(s, c, c->x) : c->x;
 	struct value *xw = matmul(s, x, c->w), *in[4];
@@ -225,8 +246,13 @@ static bool run_direction(struct site *s, struct rnn *c, struct value **ys, stru
 	if (c->lens)
 		in[n++] = iota(s, 1, &c->steps, 0, DT_I64);
 	struct attrs_scan a = {.carried = lstm ? 2 : 1, .length = c->steps};
-	struct node_spec spec = {.op = OP_scan, .in_count = n, .in = in, .attrs = &a, .region_count = 1,
-				 .regions = &region, .out_count = lstm ? 3 : 2};
+	struct node_spec spec = {.op = OP_scan,
+				 .in_count = n,
+				 .in = in,
+				 .attrs = &a,
+				 .region_count = 1,
+				 .regions = &region,
+				 .out_count = lstm ? 3 : 2};
 	struct node *node = graph_add(s->b, &spec);
 	if (!node)
 		return false;
@@ -268,8 +294,10 @@ static bool read_direction(struct site *s, struct rnn *c, int d, struct value *h
 	return c->w && c->r && c->h0 && (c->cell != CELL_LSTM || c->c0);
 }
 
-/* The directions' results joined on a new axis, and with layout = 1 the batch moved to the front. */
-static bool join(struct site *s, int o, int directions, struct value **parts, int axis, bool batch_first)
+/* The directions' results joined on a new axis, and with layout = 1 the batch moved to the front.
+ * */
+static bool join(struct site *s, int o, int directions, struct value **parts, int axis,
+		 bool batch_first)
 {
 	for (int i = 0; i < directions; i++)
 		if (!(parts[i] = insert_axis(s, parts[i], axis)))
@@ -282,8 +310,11 @@ static bool join(struct site *s, int o, int directions, struct value **parts, in
 
 static bool import_rnn(struct site *s)
 {
-	struct rnn c = {.clip = attr_real(s, "clip", 0), .reset_after = attr_int(s, "linear_before_reset", 0)};
-	c.cell = !strcmp(s->node->op, "LSTM") ? CELL_LSTM : !strcmp(s->node->op, "GRU") ? CELL_GRU : CELL_RNN;
+	struct rnn c = {.clip = attr_real(s, "clip", 0),
+			.reset_after = attr_int(s, "linear_before_reset", 0)};
+	c.cell = !strcmp(s->node->op, "LSTM")  ? CELL_LSTM
+		 : !strcmp(s->node->op, "GRU") ? CELL_GRU
+					       : CELL_RNN;
 	c.gates = c.cell == CELL_LSTM ? 4 : c.cell == CELL_GRU ? 3 : 1;
 	c.functions = c.cell == CELL_LSTM ? 3 : c.cell == CELL_GRU ? 2 : 1;
 	const char *way = attr_text(s, "direction", "forward");
@@ -310,19 +341,24 @@ static bool import_rnn(struct site *s)
 	for (int d = 0; d < directions; d++) {
 		memcpy(c.act, act + d * c.functions, sizeof(*act) * (size_t)c.functions);
 		c.reverse = directions == 2 ? d == 1 : !strcmp(way, "reverse");
-		if (!read_direction(s, &c, d, h0, c0) || !run_direction(s, &c, &ys[d], &h[d], &cell[d]))
+		if (!read_direction(s, &c, d, h0, c0) ||
+		    !run_direction(s, &c, &ys[d], &h[d], &cell[d]))
 			return false;
 	}
 	return (!site_wants(s, 0) || join(s, 0, directions, ys, 1, false)) &&
-	       (!site_wants(s, 0) || !batch_first || site_out(s, 0, move_axis(s, s->out[0], 2, 0))) &&
+	       (!site_wants(s, 0) || !batch_first ||
+		site_out(s, 0, move_axis(s, s->out[0], 2, 0))) &&
 	       (!site_wants(s, 1) || join(s, 1, directions, h, 0, batch_first)) &&
 	       (!site_wants(s, 2) || join(s, 2, directions, cell, 0, batch_first));
 }
 
-#define RNN "activation_alpha activation_beta activations clip direction hidden_size layout output_sequence"
+#define RNN                                                                               \
+	"activation_alpha activation_beta activations clip direction hidden_size layout " \
+	"output_sequence"
 const struct import_row ops_rnn[] = {
 	{"", "RNN", 7, 0, 3, 6, import_rnn, RNN, "recurrent network", NULL},
-	{"", "GRU", 7, 0, 3, 6, import_rnn, RNN " linear_before_reset", "gated recurrent unit", NULL},
+	{"", "GRU", 7, 0, 3, 6, import_rnn, RNN " linear_before_reset", "gated recurrent unit",
+	 NULL},
 	{"", "LSTM", 7, 0, 3, 8, import_rnn, RNN " input_forget", "long short-term memory", NULL},
 	{0},
 };

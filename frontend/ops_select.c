@@ -1,5 +1,5 @@
-/* ops_select.c: operators that select, sort or accumulate; several have results whose size depends on
- * data, named by symbols that their node binds. */
+/* ops_select.c: operators that select, sort or accumulate; several have results whose size depends
+ * on data, named by symbols that their node binds. */
 #include "frontend/site.h"
 
 #include <string.h>
@@ -8,7 +8,11 @@ static struct node *add_binding(struct site *s, enum op_id op, int count, struct
 				const void *attrs, const char *name, dim bound)
 {
 	int symbol = graph_symbol(s->g, name, INT64_MAX, bound);
-	struct node_spec spec = {.op = op, .in_count = count, .in = in, .attrs = attrs, .symbol_count = 1,
+	struct node_spec spec = {.op = op,
+				 .in_count = count,
+				 .in = in,
+				 .attrs = attrs,
+				 .symbol_count = 1,
 				 .symbols = &symbol};
 	for (int i = 0; i < count; i++)
 		if (!in[i])
@@ -86,9 +90,12 @@ static bool import_topk(struct site *s)
 	memcpy(dims, x->type.dims, sizeof(dims));
 	if (s->opset < 10)
 		dims[axis] = dim_int(s, attr_int(s, "k", 0));
-	else if (!k_in || !bind_dims(s, k_in, 1, &dims[axis]) || !declared_hint(s, 0, rank_of(x), dims))
+	else if (!k_in || !bind_dims(s, k_in, 1, &dims[axis]) ||
+		 !declared_hint(s, 0, rank_of(x), dims))
 		return false;
-	struct attrs_topk a = {.k = dims[axis], .axis = axis, .largest = attr_int(s, "largest", 1),
+	struct attrs_topk a = {.k = dims[axis],
+			       .axis = axis,
+			       .largest = attr_int(s, "largest", 1),
 			       .sorted = attr_int(s, "sorted", 1)};
 	struct node *n = add_node(s, OP_topk, 1, &x, &a);
 	return n && site_out(s, 0, n->out[0]) && site_out(s, 1, n->out[1]);
@@ -114,7 +121,8 @@ static bool import_nms(struct site *s)
 
 static struct value *cumulate(struct site *s, struct value *x, int axis)
 {
-	struct attrs_cumulate a = {.axis = axis, .exclusive = attr_int(s, "exclusive", 0),
+	struct attrs_cumulate a = {.axis = axis,
+				   .exclusive = attr_int(s, "exclusive", 0),
 				   .reverse = attr_int(s, "reverse", 0)};
 	struct node *n = add_node(s, OP_cumulate, 1, &x, &a);
 	return n ? n->out[0] : NULL;
@@ -127,7 +135,8 @@ static bool import_cumsum(struct site *s)
 	int axis, rank = rank_of(x);
 	double known;
 	if (value_real(axis_in, &known))
-		return site_axis(s, (int64_t)known, rank, &axis) && site_out(s, 0, cumulate(s, x, axis));
+		return site_axis(s, (int64_t)known, rank, &axis) &&
+		       site_out(s, 0, cumulate(s, x, axis));
 	if (rank == 0)
 		return site_invalid(s, "expected at least one axis");
 	axis_in = fix_index(s, reshape(s, axis_in, 0, NULL), dim_int(s, rank));
@@ -140,11 +149,16 @@ static bool import_cumsum(struct site *s)
 }
 
 const struct import_row ops_select[] = {
-	{"", "NonZero", 9, 0, 1, 1, import_nonzero, "", "coordinates of elements that are not 0", NULL},
-	{"", "Compress", 9, 0, 2, 2, import_compress, "axis", "slices where a condition is true", NULL},
-	{"", "Unique", 11, 0, 1, 1, import_unique, "axis sorted", "different elements, positions and counts", NULL},
-	{"", "TopK", 1, 0, 1, 2, import_topk, "axis k largest sorted", "largest or smallest elements and positions", NULL},
-	{"", "NonMaxSuppression", 10, 0, 2, 5, import_nms, "center_point_box", "boxes that do not overlap better ones", NULL},
+	{"", "NonZero", 9, 0, 1, 1, import_nonzero, "", "coordinates of elements that are not 0",
+	 NULL},
+	{"", "Compress", 9, 0, 2, 2, import_compress, "axis", "slices where a condition is true",
+	 NULL},
+	{"", "Unique", 11, 0, 1, 1, import_unique, "axis sorted",
+	 "different elements, positions and counts", NULL},
+	{"", "TopK", 1, 0, 1, 2, import_topk, "axis k largest sorted",
+	 "largest or smallest elements and positions", NULL},
+	{"", "NonMaxSuppression", 10, 0, 2, 5, import_nms, "center_point_box",
+	 "boxes that do not overlap better ones", NULL},
 	{"", "CumSum", 11, 0, 2, 2, import_cumsum, "exclusive reverse", "running sums", NULL},
 	{0},
 };

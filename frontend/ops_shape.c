@@ -1,4 +1,5 @@
-/* ops_shape.c: constants, shapes as values, and operators that only give the elements other dims. */
+/* ops_shape.c: constants, shapes as values, and operators that only give the elements other dims.
+ * */
 #include "frontend/site.h"
 
 #include <math.h>
@@ -23,7 +24,8 @@ static bool import_size(struct site *s)
 	return site_out(s, 0, reshape(s, add_shape(s->b, 1, &n), 0, NULL));
 }
 
-static struct value *constant_list(struct site *s, enum dtype t, int rank, int64_t count, const void *data)
+static struct value *constant_list(struct site *s, enum dtype t, int rank, int64_t count,
+				   const void *data)
 {
 	dim n = dim_int(s, count);
 	struct type type = type_make(t, rank, &n);
@@ -40,20 +42,14 @@ static bool import_constant(struct site *s)
 	if (!a)
 		return site_invalid(s, "the attribute has no value");
 	switch (a->kind) {
-	case ONNX_ATTR_TENSOR:
-		return site_out(s, 0, import_tensor(s, a->tensors));
-	case ONNX_ATTR_SPARSE_TENSOR:
-		return site_out(s, 0, import_sparse(s, a->sparse));
-	case ONNX_ATTR_FLOAT:
-		return site_out(s, 0, constant_list(s, DT_F32, 0, 1, &a->f));
-	case ONNX_ATTR_INT:
-		return site_out(s, 0, constant_list(s, DT_I64, 0, 1, &a->i));
+	case ONNX_ATTR_TENSOR: return site_out(s, 0, import_tensor(s, a->tensors));
+	case ONNX_ATTR_SPARSE_TENSOR: return site_out(s, 0, import_sparse(s, a->sparse));
+	case ONNX_ATTR_FLOAT: return site_out(s, 0, constant_list(s, DT_F32, 0, 1, &a->f));
+	case ONNX_ATTR_INT: return site_out(s, 0, constant_list(s, DT_I64, 0, 1, &a->i));
 	case ONNX_ATTR_FLOATS:
 		return site_out(s, 0, constant_list(s, DT_F32, 1, a->count, a->floats));
-	case ONNX_ATTR_INTS:
-		return site_out(s, 0, constant_list(s, DT_I64, 1, a->count, a->ints));
-	default:
-		return site_unsupported(s, "attribute \"%s\"", a->name);
+	case ONNX_ATTR_INTS: return site_out(s, 0, constant_list(s, DT_I64, 1, a->count, a->ints));
+	default: return site_unsupported(s, "attribute \"%s\"", a->name);
 	}
 }
 
@@ -62,7 +58,8 @@ static bool dims_from(struct site *s, int i, int *rank, dim *dims)
 {
 	int64_t n = value_length(s->in[i]);
 	if (n < 0 || n > HONE_MAX_RANK)
-		return site_unsupported(s, "the number of axes is not known, or above %d", HONE_MAX_RANK);
+		return site_unsupported(s, "the number of axes is not known, or above %d",
+					HONE_MAX_RANK);
 	*rank = (int)n;
 	return bind_dims(s, s->in[i], *rank, dims) && declared_hint(s, 0, *rank, dims);
 }
@@ -89,7 +86,8 @@ static bool import_eye_like(struct site *s)
 	struct value *in[3] = {iota_at(s, x->type.dims[0], 2, 0), iota_at(s, x->type.dims[1], 2, 1),
 			       int_scalar(s, DT_I64, attr_int(s, "k", 0))};
 	char text[64];
-	snprintf(text, sizeof(text), t == DT_BOOL ? "a + c == b" : "%s(a + c == b)", dtype_name(dtype_compute(t)));
+	snprintf(text, sizeof(text), t == DT_BOOL ? "a + c == b" : "%s(a + c == b)",
+		 dtype_name(dtype_compute(t)));
 	return site_out(s, 0, map_n(s, text, t, 3, in, 0, NULL));
 }
 
@@ -100,7 +98,8 @@ static bool import_range(struct site *s)
 	dim n;
 	struct value *start = s->in[0], *limit = s->in[1], *delta = s->in[2];
 	enum dtype t = type_of(start);
-	bool known = value_real(start, &at[0]) && value_real(limit, &at[1]) && value_real(delta, &at[2]);
+	bool known =
+		value_real(start, &at[0]) && value_real(limit, &at[1]) && value_real(delta, &at[2]);
 	for (int i = 0; i < 3; i++)
 		if (!(s->in[i] = reshape(s, s->in[i], 0, NULL)))
 			return false;
@@ -114,9 +113,11 @@ static bool import_range(struct site *s)
 	} else if (t == DT_I64 && limit->elems && limit->elems[0] && value_real(start, &at[0]) &&
 		   value_real(delta, &at[2]) && at[2] > 0) {
 		dim span = dim_sub(s->dims, limit->elems[0], dim_int(s, (int64_t)at[0]));
-		n = dim_max(s->dims, dim_ceildiv(s->dims, span, dim_int(s, (int64_t)at[2])), dim_int(s, 0));
+		n = dim_max(s->dims, dim_ceildiv(s->dims, span, dim_int(s, (int64_t)at[2])),
+			    dim_int(s, 0));
 	} else {
-		struct value *length = map_n(s, "max(i64(ceil((f64(b) - f64(a)) / f64(c))), 0)", DT_I64, 3, s->in, 0, NULL);
+		struct value *length = map_n(s, "max(i64(ceil((f64(b) - f64(a)) / f64(c))), 0)",
+					     DT_I64, 3, s->in, 0, NULL);
 		if (!bind_dims(s, length, 1, &n) || !declared_hint(s, 0, 1, &n))
 			return false;
 	}
@@ -138,7 +139,8 @@ static bool known_shape(struct site *s, const dim *elems, int rank, dim *dims)
 		dims[i] = elems[i];
 		if (dim_is(dims[i], 0) && !allow_zero) {
 			if (i >= rank_of(x))
-				return site_invalid(s, "0 at axis %d, but the operand has %d axes", i, rank_of(x));
+				return site_invalid(s, "0 at axis %d, but the operand has %d axes",
+						    i, rank_of(x));
 			dims[i] = x->type.dims[i];
 		}
 		if (dim_is(dims[i], -1)) {
@@ -182,13 +184,15 @@ static bool import_reshape(struct site *s)
 		return site_invalid(s, "operand 1 is missing");
 	int64_t rank = s->opset < 5 ? given.count : value_length(shape);
 	if (rank < 0 || rank > HONE_MAX_RANK)
-		return site_unsupported(s, "the number of axes is not known, or above %d", HONE_MAX_RANK);
+		return site_unsupported(s, "the number of axes is not known, or above %d",
+					HONE_MAX_RANK);
 	bool known = s->opset < 5 || shape->elems || value_const(shape);
 	for (int i = 0; known && i < rank; i++) {
 		if (s->opset < 5)
 			elems[i] = dim_int(s, given.at[i]);
 		else if (value_const(shape))
-			elems[i] = dim_int(s, tensor_element(value_const(shape), type_of(shape), i).i);
+			elems[i] =
+				dim_int(s, tensor_element(value_const(shape), type_of(shape), i).i);
 		else
 			elems[i] = shape->elems[i];
 		known = elems[i] != NULL;
@@ -217,7 +221,8 @@ static bool declared_reshape(struct site *s)
 	dim dims[HONE_MAX_RANK];
 	int rank = declared_rank(s, 0);
 	if (rank > HONE_MAX_RANK || !declared_const(s, 0))
-		return site_unsupported(s, "the axes are only known at run time, and the model declares no dims");
+		return site_unsupported(
+			s, "the axes are only known at run time, and the model declares no dims");
 	for (int i = 0; i < rank; i++)
 		dims[i] = dim_int(s, declared_dim(s, 0, i));
 	return site_out(s, 0, reshape(s, s->in[0], rank, dims));
@@ -248,7 +253,8 @@ static bool import_squeeze(struct site *s)
 			return site_invalid(s, "axis %d has %lld elements, not 1", i,
 					    (long long)x->type.dims[i]->value);
 		if (count < 0 && !dim_is_const(x->type.dims[i]))
-			return site_unsupported(s, "axis %d may be 1 at run time; name the axes", i);
+			return site_unsupported(s, "axis %d may be 1 at run time; name the axes",
+						i);
 		if (count < 0 ? !dim_is(x->type.dims[i], 1) : !drop[i])
 			dims[rank++] = x->type.dims[i];
 	}
@@ -286,7 +292,8 @@ static bool import_expand(struct site *s)
 	int n, rank;
 	int64_t length = value_length(s->in[1]);
 	if (length < 0 || length > HONE_MAX_RANK)
-		return site_unsupported(s, "the number of axes is not known, or above %d", HONE_MAX_RANK);
+		return site_unsupported(s, "the number of axes is not known, or above %d",
+					HONE_MAX_RANK);
 	n = (int)length;
 	if (!bind_dims(s, s->in[1], n, given))
 		return false;
@@ -300,7 +307,8 @@ static bool import_expand(struct site *s)
 	return declared_hint(s, 0, rank, dims) && site_out(s, 0, expand_to(s, x, rank, dims));
 }
 
-/* Axis of x repeated n times, as a view: [.., d, ..] -> [.., 1, d, ..] -> [.., n, d, ..] -> [.., n*d, ..]. */
+/* Axis of x repeated n times, as a view: [.., d, ..] -> [.., 1, d, ..] -> [.., n, d, ..] -> [..,
+ * n*d, ..]. */
 static struct value *repeat(struct site *s, struct value *x, int axis, dim n, dim total)
 {
 	dim dims[HONE_MAX_RANK + 1];
@@ -347,11 +355,14 @@ const struct import_row ops_shape[] = {
 	{"", "Shape", 1, 0, 1, 1, import_shape, "start end", "dims as a vector", NULL},
 	{"", "Size", 1, 0, 1, 1, import_size, "", "number of elements", NULL},
 	{"", "Constant", 1, 0, 0, 0, import_constant,
-	 "value sparse_value value_float value_floats value_int value_ints", "a constant (no strings)", NULL},
-	{"", "ConstantOfShape", 9, 0, 1, 1, import_constant_of_shape, "value", "one value everywhere", NULL},
+	 "value sparse_value value_float value_floats value_int value_ints",
+	 "a constant (no strings)", NULL},
+	{"", "ConstantOfShape", 9, 0, 1, 1, import_constant_of_shape, "value",
+	 "one value everywhere", NULL},
 	{"", "EyeLike", 9, 0, 1, 1, import_eye_like, "dtype k", "ones on a diagonal", NULL},
 	{"", "Range", 11, 0, 3, 3, import_range, "", "start, start + delta, ..", NULL},
-	{"", "Reshape", 1, 0, 1, 2, import_reshape, "shape allowzero consumed_inputs", "the same elements under other dims", NULL},
+	{"", "Reshape", 1, 0, 1, 2, import_reshape, "shape allowzero consumed_inputs",
+	 "the same elements under other dims", NULL},
 	{"", "Flatten", 1, 0, 1, 1, import_flatten, "axis", "a matrix of the same elements", NULL},
 	{"", "Squeeze", 1, 0, 1, 2, import_squeeze, "axes", "without axes of size 1", NULL},
 	{"", "Unsqueeze", 1, 0, 1, 2, import_unsqueeze, "axes", "with more axes of size 1", NULL},

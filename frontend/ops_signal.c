@@ -1,4 +1,5 @@
-/* ops_signal.c: window functions, and Fourier transforms as products with matrices of cosines and sines. */
+/* ops_signal.c: window functions, and Fourier transforms as products with matrices of cosines and
+ * sines. */
 #include "frontend/site.h"
 
 #include <string.h>
@@ -28,7 +29,8 @@ static bool import_window(struct site *s)
 	const char *text = !strcmp(s->node->op, "HannWindow") ? "0.5 - 0.5 * cos(" TAU " * a / b)"
 			   : !strcmp(s->node->op, "HammingWindow")
 				   ? "25.0 / 46.0 - 21.0 / 46.0 * cos(" TAU " * a / b)"
-				   : "0.42 - 0.5 * cos(" TAU " * a / b) + 0.08 * cos(2 * " TAU " * a / b)";
+				   : "0.42 - 0.5 * cos(" TAU " * a / b) + 0.08 * cos(2 * " TAU
+				     " * a / b)";
 	dim n;
 	if (t == DT_NONE || !dtype_is_float(t))
 		return site_unsupported(s, "output_datatype");
@@ -41,7 +43,8 @@ static bool import_window(struct site *s)
 }
 
 /* cos or sin of tau * i * k / n for i < rows, k < columns, in type t. */
-static struct value *waves(struct site *s, const char *function, dim rows, dim columns, dim n, enum dtype t)
+static struct value *waves(struct site *s, const char *function, dim rows, dim columns, dim n,
+			   enum dtype t)
 {
 	char text[96];
 	struct value *in[3] = {iota_at(s, rows, 2, 0), iota_at(s, columns, 2, 1),
@@ -52,14 +55,15 @@ static struct value *waves(struct site *s, const char *function, dim rows, dim c
 }
 
 /* x [.., rows] with 1 or 2 parts; results [.., columns]. */
-static bool transform(struct site *s, struct value *re, struct value *im, dim n, dim columns, bool inverse,
-		      struct value **out_re, struct value **out_im)
+static bool transform(struct site *s, struct value *re, struct value *im, dim n, dim columns,
+		      bool inverse, struct value **out_re, struct value **out_im)
 {
 	if (!re || rank_of(re) < 1)
 		return false;
 	dim rows = re->type.dims[rank_of(re) - 1];
 	enum dtype t = type_of(re);
-	struct value *c = waves(s, "cos", rows, columns, n, t), *w = waves(s, "sin", rows, columns, n, t);
+	struct value *c = waves(s, "cos", rows, columns, n, t),
+		     *w = waves(s, "sin", rows, columns, n, t);
 	struct value *rc = matmul(s, re, c), *rs = matmul(s, re, w);
 	const char *minus = "a - b", *plus = "a + b";
 	if (im) {
@@ -85,9 +89,12 @@ static bool parts(struct site *s, struct value *x, struct value **re, struct val
 	int last = x ? rank_of(x) - 1 : 0;
 	if (!x)
 		return false;
-	if (last < 1 || !dim_is_const(x->type.dims[last]) ||
-	    (!dim_is(x->type.dims[last], 1) && !dim_is(x->type.dims[last], 2)))
-		return site_invalid(s, "the last axis should have 1 (real) or 2 (complex) elements");
+	if (last >= 0 && !dim_is_const(x->type.dims[last]))
+		return site_unsupported(
+			s, "whether the numbers are real or complex is only known at run time");
+	if (last < 1 || (!dim_is(x->type.dims[last], 1) && !dim_is(x->type.dims[last], 2)))
+		return site_invalid(s,
+				    "the last axis should have 1 (real) or 2 (complex) elements");
 	bool complex = dim_is(x->type.dims[last], 2);
 	dim one = dim_int(s, 1);
 	*re = drop_axis(s, slice_axis(s, x, last, dim_int(s, 0), one), last);
@@ -112,7 +119,8 @@ static bool import_dft(struct site *s)
 	if (s->opset >= 20 && site_in(s, 2) && !value_real(s->in[2], &given))
 		return site_unsupported(s, "the axis is only known at run time");
 	if (!site_axis(s, (int64_t)given, rank_of(x), &axis) || axis == last)
-		return axis == last ? site_invalid(s, "the last axis holds the parts of numbers") : false;
+		return axis == last ? site_invalid(s, "the last axis holds the parts of numbers")
+				    : false;
 	dim n = x->type.dims[axis];
 	if (site_in(s, 1)) {
 		dim one = dim_int(s, 1);
@@ -120,14 +128,17 @@ static bool import_dft(struct site *s)
 			return false;
 		x = pad_axis(s, x, axis, dim_int(s, 0), dim_sub(s->dims, n, x->type.dims[axis]), 0);
 	}
-	dim columns = half ? dim_add(s->dims, dim_floordiv(s->dims, n, dim_int(s, 2)), dim_int(s, 1)) : n;
+	dim columns =
+		half ? dim_add(s->dims, dim_floordiv(s->dims, n, dim_int(s, 2)), dim_int(s, 1)) : n;
 	if (!parts(s, x, &re, &im))
 		return false;
 	re = move_axis(s, re, axis, last - 1);
 	im = move_axis(s, im, axis, last - 1);
 	if (!transform(s, re, im, n, columns, inverse, &re, &im))
 		return false;
-	return site_out(s, 0, join_parts(s, move_axis(s, re, last - 1, axis), move_axis(s, im, last - 1, axis)));
+	return site_out(
+		s, 0,
+		join_parts(s, move_axis(s, re, last - 1, axis), move_axis(s, im, last - 1, axis)));
 }
 
 static bool import_stft(struct site *s)
@@ -144,9 +155,11 @@ static bool import_stft(struct site *s)
 	dim room = dim_sub(s->dims, x->type.dims[1], length);
 	step = reshape(s, cast_to(s, step, DT_I64), 1, &one);
 	if (step && value_real(step, &known)) {
-		count = dim_add(s->dims, dim_floordiv(s->dims, room, dim_int(s, (int64_t)known)), one);
+		count = dim_add(s->dims, dim_floordiv(s->dims, room, dim_int(s, (int64_t)known)),
+				one);
 	} else {
-		struct value *frames = map2(s, "a / b + 1", DT_I64, add_shape(s->b, 1, &room), step);
+		struct value *frames =
+			map2(s, "a / b + 1", DT_I64, add_shape(s->b, 1, &room), step);
 		if (!bind_dims(s, frames, 1, &count))
 			return false;
 		dim dims[4] = {x->type.dims[0], count, one, one};
@@ -154,7 +167,8 @@ static bool import_stft(struct site *s)
 			return false;
 		count = dims[1];
 	}
-	struct value *at = map3(s, "a * c + b", DT_I64, iota_at(s, count, 2, 0), iota_at(s, length, 2, 1), step);
+	struct value *at = map3(s, "a * c + b", DT_I64, iota_at(s, count, 2, 0),
+				iota_at(s, length, 2, 1), step);
 	x = gather(s, GATHER_TAKE, x, at, 1, 0);
 	if (!parts(s, x, &re, &im))
 		return false;
@@ -165,14 +179,20 @@ static bool import_stft(struct site *s)
 	dim columns = length;
 	if (attr_int(s, "onesided", 1))
 		columns = dim_add(s->dims, dim_floordiv(s->dims, length, dim_int(s, 2)), one);
-	return transform(s, re, im, length, columns, false, &re, &im) && site_out(s, 0, join_parts(s, re, im));
+	return transform(s, re, im, length, columns, false, &re, &im) &&
+	       site_out(s, 0, join_parts(s, re, im));
 }
 
 const struct import_row ops_signal[] = {
-	{"", "HannWindow", 17, 0, 1, 1, import_window, "output_datatype periodic", "Hann window", NULL},
-	{"", "HammingWindow", 17, 0, 1, 1, import_window, "output_datatype periodic", "Hamming window", NULL},
-	{"", "BlackmanWindow", 17, 0, 1, 1, import_window, "output_datatype periodic", "Blackman window", NULL},
-	{"", "DFT", 17, 0, 1, 3, import_dft, "axis inverse onesided", "discrete Fourier transform", NULL},
-	{"", "STFT", 17, 0, 2, 4, import_stft, "onesided", "Fourier transforms of windows along a signal", NULL},
+	{"", "HannWindow", 17, 0, 1, 1, import_window, "output_datatype periodic", "Hann window",
+	 NULL},
+	{"", "HammingWindow", 17, 0, 1, 1, import_window, "output_datatype periodic",
+	 "Hamming window", NULL},
+	{"", "BlackmanWindow", 17, 0, 1, 1, import_window, "output_datatype periodic",
+	 "Blackman window", NULL},
+	{"", "DFT", 17, 0, 1, 3, import_dft, "axis inverse onesided", "discrete Fourier transform",
+	 NULL},
+	{"", "STFT", 17, 0, 2, 4, import_stft, "onesided",
+	 "Fourier transforms of windows along a signal", NULL},
 	{0},
 };

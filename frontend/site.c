@@ -81,15 +81,9 @@ int64_t ints_or(struct ints list, int i, int64_t initial)
 
 /* ---- operands and results ---- */
 
-struct value *site_in(const struct site *s, int i)
-{
-	return i < s->in_count ? s->in[i] : NULL;
-}
+struct value *site_in(const struct site *s, int i) { return i < s->in_count ? s->in[i] : NULL; }
 
-bool site_wants(const struct site *s, int i)
-{
-	return i < s->out_count && *s->node->outputs[i];
-}
+bool site_wants(const struct site *s, int i) { return i < s->out_count && *s->node->outputs[i]; }
 
 bool site_out(struct site *s, int i, struct value *v)
 {
@@ -162,7 +156,8 @@ bool site_axes(struct site *s, int operand, int rank, int *axes, int *count)
 	*count = -1;
 	if (v) {
 		if (value_length(v) > HONE_MAX_RANK)
-			return site_invalid(s, "%lld axes are too many", (long long)value_length(v));
+			return site_invalid(s, "%lld axes are too many",
+					    (long long)value_length(v));
 		if (!value_ints(v, HONE_MAX_RANK, list, count))
 			return site_unsupported(s, "the axes are only known at run time");
 	} else if (given.count > HONE_MAX_RANK) {
@@ -222,8 +217,9 @@ bool declared_hint(struct site *s, int o, int rank, dim *dims)
 		if (known < 0 || dim_is_const(dims[i]) || dim_stage(dims[i]) == 0)
 			continue;
 		dim d = dim_int(s, known);
-		const char *what = arena_printf(s->g->arena, "axis %d of \"%s\" as the model declares it",
-						i, s->node->outputs[o]);
+		const char *what =
+			arena_printf(s->g->arena, "axis %d of \"%s\" as the model declares it", i,
+				     s->node->outputs[o]);
 		if (!graph_require(s->g, s->b->diag, s->b->region->last, dims[i], d, what))
 			return false;
 		dims[i] = d;
@@ -238,8 +234,8 @@ bool bind_dims(struct site *s, struct value *x, int count, dim *out)
 	if (!x)
 		return false;
 	if (value_length(x) != count)
-		return site_invalid(s, "operand \"%s\" should have %d elements", x->name ? x->name : "",
-				    count);
+		return site_invalid(s, "operand \"%s\" should have %d elements",
+				    x->name ? x->name : "", count);
 	if (count == 0)
 		return true;
 	return add_bind(s->b, cast_to(s, x, DT_I64), count, out);
@@ -256,8 +252,7 @@ enum dtype import_dtype(int32_t onnx)
 {
 	switch (onnx) {
 	case ONNX_STRING:
-	case ONNX_UNDEFINED:
-		return DT_NONE;
+	case ONNX_UNDEFINED: return DT_NONE;
 	default:
 		return onnx > 0 && onnx < DT_LIMIT && dtype_class((enum dtype)onnx) != DTYPE_INVALID
 			       ? (enum dtype)onnx

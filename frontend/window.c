@@ -16,11 +16,14 @@ static bool read_lists(struct site *s, const dim *kernel, struct window *w)
 		w->stride[i] = ints_or(stride, i, 1);
 		w->dilation[i] = ints_or(dilation, i, 1);
 		if (kernel && i < size.count && size.at[i] != w->size[i])
-			return site_invalid(s, "kernel_shape says %lld at axis %d, the weight has %lld",
-					    (long long)size.at[i], i, (long long)w->size[i]);
-		if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 || w->size[i] > INT32_MAX ||
-		    w->stride[i] > INT32_MAX || w->dilation[i] > INT32_MAX)
-			return site_invalid(s, "kernel sizes, strides and dilations must be at least 1");
+			return site_invalid(
+				s, "kernel_shape says %lld at axis %d, the weight has %lld",
+				(long long)size.at[i], i, (long long)w->size[i]);
+		if (w->size[i] < 1 || w->stride[i] < 1 || w->dilation[i] < 1 ||
+		    w->size[i] > INT32_MAX || w->stride[i] > INT32_MAX ||
+		    w->dilation[i] > INT32_MAX)
+			return site_invalid(
+				s, "kernel sizes, strides and dilations must be at least 1");
 	}
 	return true;
 }
@@ -45,7 +48,8 @@ static void set_out(struct site *s, struct window *w, int i, dim in, bool ceil_m
 	w->over[i] = dim_max(p, dim_sub(p, used, whole), zero);
 }
 
-/* SAME: out = ceil(in / stride); the pads are what that needs, the odd one at the end (UPPER) or start. */
+/* SAME: out = ceil(in / stride); the pads are what that needs, the odd one at the end (UPPER) or
+ * start. */
 static void same_pads(struct site *s, struct window *w, int i, dim in, bool upper)
 {
 	struct dim_pool *p = s->dims;
@@ -69,7 +73,8 @@ bool window_read(struct site *s, const struct value *x, const dim *kernel, struc
 		return site_invalid(s, "expected at least 3 axes, found %d", rank_of(x));
 	if (w->axes > WINDOW_MAX)
 		return site_unsupported(s, "more than %d spatial axes", WINDOW_MAX);
-	if (strcmp(mode, "NOTSET") && strcmp(mode, "VALID") && strcmp(mode, "SAME_UPPER") && strcmp(mode, "SAME_LOWER"))
+	if (strcmp(mode, "NOTSET") && strcmp(mode, "VALID") && strcmp(mode, "SAME_UPPER") &&
+	    strcmp(mode, "SAME_LOWER"))
 		return site_invalid(s, "unknown auto_pad \"%s\"", mode);
 	if (!read_lists(s, kernel, w))
 		return false;
@@ -150,7 +155,8 @@ struct value *convolve(struct site *s, struct value *x, struct value *w)
 	perm[rank - 2] = 1;
 	perm[rank - 1] = 0;
 	struct value *in[2] = {window_pad(s, &win, channels_last(s, x), 0), transpose(s, w, perm)};
-	struct attrs_conv a = {.stride = {win.axes, win.stride}, .dilation = {win.axes, win.dilation},
+	struct attrs_conv a = {.stride = {win.axes, win.stride},
+			       .dilation = {win.axes, win.dilation},
 			       .group = attr_int(s, "group", 1)};
 	struct node *n = add_node(s, OP_conv, 2, in, &a);
 	return n ? n->out[0] : NULL;

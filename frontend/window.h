@@ -1,5 +1,5 @@
-/* window.h: windows that slide over spatial axes, for convolution and pooling.
- * Source: ONNX operator specification, Conv and MaxPool, attributes auto_pad, pads, strides, dilations,
+/* window.h: windows that slide over spatial axes, for convolution and pooling. Source: ONNX
+ * operator specification, Conv and MaxPool, attributes auto_pad, pads, strides, dilations,
  * kernel_shape, ceil_mode. */
 #ifndef FRONTEND_WINDOW_H
 #define FRONTEND_WINDOW_H
@@ -11,12 +11,13 @@
 struct window {
 	int axes; /* spatial axes, 1 to WINDOW_MAX; x has two more */
 	int64_t size[WINDOW_MAX], stride[WINDOW_MAX], dilation[WINDOW_MAX];
-	dim lo[WINDOW_MAX], hi[WINDOW_MAX];   /* pads */
-	dim over[WINDOW_MAX];                 /* ceil_mode: more at the end, so that the last window is whole */
+	dim lo[WINDOW_MAX], hi[WINDOW_MAX]; /* pads */
+	dim over[WINDOW_MAX]; /* ceil_mode: more at the end, so that the last window is whole */
 	dim out[WINDOW_MAX];
 };
 
-/* Reads the attributes for operand x [N,C,D..]; kernel: sizes from a weight's dims (NULL: from kernel_shape). */
+/* Reads the attributes for operand x [N,C,D..]; kernel: sizes from a weight's dims (NULL: from
+ * kernel_shape). */
 bool window_read(struct site *s, const struct value *x, const dim *kernel, struct window *w);
 /* x [N,D..,C] with the pads (and `over`) around, filled with `value`. */
 struct value *window_pad(struct site *s, const struct window *w, struct value *x, double value);
@@ -27,8 +28,8 @@ struct value *channels_first(struct site *s, struct value *x);
 /* A vector over channels as [C,1..], to be broadcast over [N,C,D..] of rank `rank`. */
 struct value *per_channel(struct site *s, struct value *v, int rank);
 
-/* The convolution the node's attributes describe, x [N,C,D..] and w [M,C/group,K..]; result channels-last.
- * NULL: reported. */
+/* The convolution the node's attributes describe, x [N,C,D..] and w [M,C/group,K..]; result
+ * channels-last. NULL: reported. */
 struct value *convolve(struct site *s, struct value *x, struct value *w);
 
 #endif

@@ -1,5 +1,5 @@
-/* test_import.c: the importer: names, dims, options, opsets, functions, messages. Values are checked by the
- * conformance tests. */
+/* test_import.c: the importer: names, dims, options, opsets, functions, messages. Values are
+ * checked by the conformance tests. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,16 +35,25 @@ static struct graph *import(struct onnx_model *m, int64_t opset, const struct im
 	return import_model(m, o, &arena, &diag);
 }
 
-static struct onnx_value tensor(const char *name, int32_t dtype, int rank, const struct onnx_dim *dims)
+static struct onnx_value tensor(const char *name, int32_t dtype, int rank,
+				const struct onnx_dim *dims)
 {
-	return (struct onnx_value){name, {.kind = ONNX_KIND_TENSOR, .dtype = dtype, .rank = rank, .dims = dims}};
+	return (struct onnx_value){
+		name, {.kind = ONNX_KIND_TENSOR, .dtype = dtype, .rank = rank, .dims = dims}};
 }
 
-static struct onnx_node node(const char *op, int inputs, const char *const *in, const char *const *out, int attrs,
-			     const struct onnx_attr *attr)
+static struct onnx_node node(const char *op, int inputs, const char *const *in,
+			     const char *const *out, int attrs, const struct onnx_attr *attr)
 {
-	return (struct onnx_node){.name = op, .op = op, .domain = "", .input_count = inputs, .inputs = in,
-				  .output_count = 1, .outputs = out, .attr_count = attrs, .attrs = attr};
+	return (struct onnx_node){.name = op,
+				  .op = op,
+				  .domain = "",
+				  .input_count = inputs,
+				  .inputs = in,
+				  .output_count = 1,
+				  .outputs = out,
+				  .attr_count = attrs,
+				  .attrs = attr};
 }
 
 /* y = op(x) for x: f32[batch, 3] */
@@ -53,10 +62,15 @@ static struct graph *unary(const char *op, int64_t opset, int attrs, const struc
 {
 	static const char *const in[] = {"x"}, *const out[] = {"y"};
 	static const struct onnx_dim dims[] = {{-1, "batch"}, {3, NULL}};
-	struct onnx_value x = tensor("x", ONNX_FLOAT, 2, dims), y = tensor("y", ONNX_FLOAT, -1, NULL);
+	struct onnx_value x = tensor("x", ONNX_FLOAT, 2, dims),
+			  y = tensor("y", ONNX_FLOAT, -1, NULL);
 	struct onnx_node n = node(op, 1, in, out, attrs, attr);
-	struct onnx_model m = {.graph = {.node_count = 1, .nodes = &n, .input_count = 1, .inputs = &x,
-					 .output_count = 1, .outputs = &y}};
+	struct onnx_model m = {.graph = {.node_count = 1,
+					 .nodes = &n,
+					 .input_count = 1,
+					 .inputs = &x,
+					 .output_count = 1,
+					 .outputs = &y}};
 	return import(&m, opset, o);
 }
 
@@ -91,7 +105,9 @@ static void dim_option_fixes_a_symbol(void **state)
 {
 	(void)state;
 	const char *dims[] = {"batch=4"};
-	assert_string_equal(result_type(unary("Relu", 13, 0, NULL, &(struct import_options){0, 1, NULL, dims})), "f32[4,3]");
+	assert_string_equal(
+		result_type(unary("Relu", 13, 0, NULL, &(struct import_options){0, 1, NULL, dims})),
+		"f32[4,3]");
 }
 
 static void dim_option_bounds_a_symbol(void **state)
@@ -107,20 +123,25 @@ static void shape_option_fixes_all_axes(void **state)
 {
 	(void)state;
 	const char *shapes[] = {"x=7x3"};
-	assert_string_equal(result_type(unary("Relu", 13, 0, NULL, &(struct import_options){1, 0, shapes, NULL})), "f32[7,3]");
+	assert_string_equal(result_type(unary("Relu", 13, 0, NULL,
+					      &(struct import_options){1, 0, shapes, NULL})),
+			    "f32[7,3]");
 }
 
 static void bad_options_are_usage_errors(void **state)
 {
 	static const char *const shapes[] = {"x=7x4", "x=7", "x=7x3x1", "x=ax3", "z=1x3", "x=-1x3"};
-	static const char *const dims[] = {"batch=", "batch=4..", "batch=4..2", "other=3", "batch=x"};
+	static const char *const dims[] = {"batch=", "batch=4..", "batch=4..2", "other=3",
+					   "batch=x"};
 	for (int i = 0; i < COUNT(shapes); i++) {
-		assert_null(unary("Relu", 13, 0, NULL, &(struct import_options){1, 0, &shapes[i], NULL}));
+		assert_null(unary("Relu", 13, 0, NULL,
+				  &(struct import_options){1, 0, &shapes[i], NULL}));
 		assert_int_equal(diag.worst, DIAG_USAGE);
 		reset(state);
 	}
 	for (int i = 0; i < COUNT(dims); i++) {
-		assert_null(unary("Relu", 13, 0, NULL, &(struct import_options){0, 1, NULL, &dims[i]}));
+		assert_null(
+			unary("Relu", 13, 0, NULL, &(struct import_options){0, 1, NULL, &dims[i]}));
 		assert_int_equal(diag.worst, DIAG_USAGE);
 		reset(state);
 	}
@@ -131,7 +152,8 @@ static void all_unsupported_nodes_are_told_at_once(void **state)
 	(void)state;
 	const char *in[] = {"x"}, *mid[] = {"m"}, *out[] = {"y"};
 	struct onnx_attr odd = {.name = "odd", .kind = ONNX_ATTR_INT};
-	struct onnx_node nodes[] = {node("NoSuchOp", 1, in, mid, 0, NULL), node("Relu", 1, mid, out, 1, &odd),
+	struct onnx_node nodes[] = {node("NoSuchOp", 1, in, mid, 0, NULL),
+				    node("Relu", 1, mid, out, 1, &odd),
 				    node("Mish", 1, mid, in, 0, NULL)};
 	struct onnx_model m = {.graph = {.node_count = 3, .nodes = nodes}};
 	assert_null(import(&m, 13, NULL));
@@ -147,17 +169,36 @@ static void shape_arithmetic_stays_symbolic(void **state)
 	/* y = Reshape(x, Concat(Gather(Shape(x), 0), -1)) with x: f32[batch,3,4] */
 	static const struct onnx_dim dims[] = {{-1, "batch"}, {3, NULL}, {4, NULL}};
 	int64_t zero = 0, minus = -1, one = 1;
-	struct onnx_tensor constants[] = {
-		{.name = "zero", .dtype = ONNX_INT64, .rank = 1, .dims = &one, .count = 1, .data = &zero, .size = 8},
-		{.name = "rest", .dtype = ONNX_INT64, .rank = 1, .dims = &one, .count = 1, .data = &minus, .size = 8}};
-	const char *in[] = {"x"}, *shape[] = {"s"}, *pick[] = {"s", "zero"}, *first[] = {"f"}, *join[] = {"f", "rest"};
+	struct onnx_tensor constants[] = {{.name = "zero",
+					   .dtype = ONNX_INT64,
+					   .rank = 1,
+					   .dims = &one,
+					   .count = 1,
+					   .data = &zero,
+					   .size = 8},
+					  {.name = "rest",
+					   .dtype = ONNX_INT64,
+					   .rank = 1,
+					   .dims = &one,
+					   .count = 1,
+					   .data = &minus,
+					   .size = 8}};
+	const char *in[] = {"x"}, *shape[] = {"s"}, *pick[] = {"s", "zero"}, *first[] = {"f"},
+		   *join[] = {"f", "rest"};
 	const char *whole[] = {"w"}, *last[] = {"x", "w"}, *out[] = {"y"};
 	struct onnx_attr axis = {.name = "axis", .kind = ONNX_ATTR_INT};
-	struct onnx_node nodes[] = {node("Shape", 1, in, shape, 0, NULL), node("Gather", 2, pick, first, 0, NULL),
-				    node("Concat", 2, join, whole, 1, &axis), node("Reshape", 2, last, out, 0, NULL)};
-	struct onnx_value x = tensor("x", ONNX_FLOAT, 3, dims), y = tensor("y", ONNX_FLOAT, -1, NULL);
-	struct onnx_model m = {.graph = {.node_count = 4, .nodes = nodes, .input_count = 1, .inputs = &x,
-					 .output_count = 1, .outputs = &y, .initializer_count = 2,
+	struct onnx_node nodes[] = {
+		node("Shape", 1, in, shape, 0, NULL), node("Gather", 2, pick, first, 0, NULL),
+		node("Concat", 2, join, whole, 1, &axis), node("Reshape", 2, last, out, 0, NULL)};
+	struct onnx_value x = tensor("x", ONNX_FLOAT, 3, dims),
+			  y = tensor("y", ONNX_FLOAT, -1, NULL);
+	struct onnx_model m = {.graph = {.node_count = 4,
+					 .nodes = nodes,
+					 .input_count = 1,
+					 .inputs = &x,
+					 .output_count = 1,
+					 .outputs = &y,
+					 .initializer_count = 2,
 					 .initializers = constants}};
 	struct graph *g = import(&m, 13, NULL);
 	/* -1 becomes the elements that are left, for all batches but 0 */
@@ -171,14 +212,25 @@ static void old_and_new_squeeze_are_the_same(void **state)
 	static const struct onnx_dim dims[] = {{1, NULL}, {5, NULL}, {1, NULL}};
 	static const int64_t axes[] = {0, 2}, two = 2;
 	struct onnx_attr attr = {.name = "axes", .kind = ONNX_ATTR_INTS, .count = 2, .ints = axes};
-	struct onnx_tensor t = {.name = "a", .dtype = ONNX_INT64, .rank = 1, .dims = &two, .count = 2, .data = axes,
+	struct onnx_tensor t = {.name = "a",
+				.dtype = ONNX_INT64,
+				.rank = 1,
+				.dims = &two,
+				.count = 2,
+				.data = axes,
 				.size = 16};
 	const char *in[] = {"x", "a"}, *out[] = {"y"};
-	struct onnx_value x = tensor("x", ONNX_FLOAT, 3, dims), y = tensor("y", ONNX_FLOAT, -1, NULL);
+	struct onnx_value x = tensor("x", ONNX_FLOAT, 3, dims),
+			  y = tensor("y", ONNX_FLOAT, -1, NULL);
 	for (int i = 0; i < 2; i++) {
 		struct onnx_node n = node("Squeeze", 1 + i, in, out, !i, &attr);
-		struct onnx_model m = {.graph = {.node_count = 1, .nodes = &n, .input_count = 1, .inputs = &x,
-						 .output_count = 1, .outputs = &y, .initializer_count = i,
+		struct onnx_model m = {.graph = {.node_count = 1,
+						 .nodes = &n,
+						 .input_count = 1,
+						 .inputs = &x,
+						 .output_count = 1,
+						 .outputs = &y,
+						 .initializer_count = i,
 						 .initializers = &t}};
 		assert_string_equal(result_type(import(&m, i ? 13 : 11, NULL)), "f32[5]");
 	}
@@ -187,12 +239,18 @@ static void old_and_new_squeeze_are_the_same(void **state)
 static void declared_types_are_checked(void **state)
 {
 	(void)state;
-	static const struct onnx_dim dims[] = {{2, NULL}, {3, NULL}}, wrong[] = {{2, NULL}, {4, NULL}};
+	static const struct onnx_dim dims[] = {{2, NULL}, {3, NULL}},
+				     wrong[] = {{2, NULL}, {4, NULL}};
 	const char *in[] = {"x"}, *out[] = {"y"};
 	struct onnx_node n = node("Relu", 1, in, out, 0, NULL);
-	struct onnx_value x = tensor("x", ONNX_FLOAT, 2, dims), y = tensor("y", ONNX_FLOAT, 2, wrong);
-	struct onnx_model m = {.graph = {.node_count = 1, .nodes = &n, .input_count = 1, .inputs = &x,
-					 .output_count = 1, .outputs = &y}};
+	struct onnx_value x = tensor("x", ONNX_FLOAT, 2, dims),
+			  y = tensor("y", ONNX_FLOAT, 2, wrong);
+	struct onnx_model m = {.graph = {.node_count = 1,
+					 .nodes = &n,
+					 .input_count = 1,
+					 .inputs = &x,
+					 .output_count = 1,
+					 .outputs = &y}};
 	assert_null(import(&m, 13, NULL));
 	assert_int_equal(diag.worst, DIAG_FILE);
 	assert_string_equal(diag.messages[0].loc.node, "Relu");
@@ -202,22 +260,40 @@ static void functions_are_inlined_with_their_attributes(void **state)
 {
 	(void)state;
 	static const struct onnx_dim dims[] = {{2, NULL}};
-	const char *in[] = {"x"}, *out[] = {"y"}, *inner_in[] = {"a"}, *inner_out[] = {"b"}, *names[] = {"slope"};
+	const char *in[] = {"x"}, *out[] = {"y"}, *inner_in[] = {"a"}, *inner_out[] = {"b"},
+		   *names[] = {"slope"};
 	struct onnx_attr slope = {.name = "slope", .kind = ONNX_ATTR_FLOAT, .f = 0.25f};
 	struct onnx_attr ref = {.name = "alpha", .kind = ONNX_ATTR_FLOAT, .ref = "slope"};
 	struct onnx_opset opset = {"", 13};
-	struct onnx_node body = node("LeakyRelu", 1, inner_in, inner_out, 1, &ref), call = node("Leak", 1, in, out, 1, &slope);
-	struct onnx_function f = {.name = "Leak", .domain = "own", .input_count = 1, .inputs = inner_in,
-				  .output_count = 1, .outputs = inner_out, .attr_count = 1, .attrs = names,
-				  .node_count = 1, .nodes = &body, .opset_count = 1, .opsets = &opset};
-	struct onnx_value x = tensor("x", ONNX_FLOAT, 1, dims), y = tensor("y", ONNX_FLOAT, 1, dims);
-	struct onnx_model m = {.function_count = 1, .functions = &f,
-			       .graph = {.node_count = 1, .nodes = &call, .input_count = 1, .inputs = &x,
-					 .output_count = 1, .outputs = &y}};
+	struct onnx_node body = node("LeakyRelu", 1, inner_in, inner_out, 1, &ref),
+			 call = node("Leak", 1, in, out, 1, &slope);
+	struct onnx_function f = {.name = "Leak",
+				  .domain = "own",
+				  .input_count = 1,
+				  .inputs = inner_in,
+				  .output_count = 1,
+				  .outputs = inner_out,
+				  .attr_count = 1,
+				  .attrs = names,
+				  .node_count = 1,
+				  .nodes = &body,
+				  .opset_count = 1,
+				  .opsets = &opset};
+	struct onnx_value x = tensor("x", ONNX_FLOAT, 1, dims),
+			  y = tensor("y", ONNX_FLOAT, 1, dims);
+	struct onnx_model m = {.function_count = 1,
+			       .functions = &f,
+			       .graph = {.node_count = 1,
+					 .nodes = &call,
+					 .input_count = 1,
+					 .inputs = &x,
+					 .output_count = 1,
+					 .outputs = &y}};
 	call.domain = "own";
 	struct graph *g = import(&m, 13, NULL);
 	assert_non_null(g);
-	assert_non_null(strstr(expr_text(&arena, &g->exprs, g->body->first->expr, NULL, NULL), "0.25"));
+	assert_non_null(
+		strstr(expr_text(&arena, &g->exprs, g->body->first->expr, NULL, NULL), "0.25"));
 }
 
 static void a_function_that_calls_itself_is_refused(void **state)
@@ -226,12 +302,24 @@ static void a_function_that_calls_itself_is_refused(void **state)
 	static const struct onnx_dim dims[] = {{2, NULL}};
 	const char *in[] = {"x"}, *out[] = {"y"};
 	struct onnx_node call = node("Again", 1, in, out, 0, NULL);
-	struct onnx_function f = {.name = "Again", .domain = "", .input_count = 1, .inputs = in, .output_count = 1,
-				  .outputs = out, .node_count = 1, .nodes = &call};
-	struct onnx_value x = tensor("x", ONNX_FLOAT, 1, dims), y = tensor("y", ONNX_FLOAT, 1, dims);
-	struct onnx_model m = {.function_count = 1, .functions = &f,
-			       .graph = {.node_count = 1, .nodes = &call, .input_count = 1, .inputs = &x,
-					 .output_count = 1, .outputs = &y}};
+	struct onnx_function f = {.name = "Again",
+				  .domain = "",
+				  .input_count = 1,
+				  .inputs = in,
+				  .output_count = 1,
+				  .outputs = out,
+				  .node_count = 1,
+				  .nodes = &call};
+	struct onnx_value x = tensor("x", ONNX_FLOAT, 1, dims),
+			  y = tensor("y", ONNX_FLOAT, 1, dims);
+	struct onnx_model m = {.function_count = 1,
+			       .functions = &f,
+			       .graph = {.node_count = 1,
+					 .nodes = &call,
+					 .input_count = 1,
+					 .inputs = &x,
+					 .output_count = 1,
+					 .outputs = &y}};
 	assert_null(import(&m, 13, NULL));
 	assert_int_equal(diag.worst, DIAG_UNSUPPORTED);
 }
