@@ -248,6 +248,23 @@ static double work(const struct kernel *k, const struct stmt *s)
 	return sum;
 }
 
+/* Where the kernel's words stand in a row: those of an earlier site when they are the same. */
+static int place_words(struct program *p, const struct kernel_abi *abi)
+{
+	int base = p->words.count;
+
+	for (int i = p->sites.count - 1; i >= 0; i--) {
+		const struct site *other = &p->sites.at[i];
+
+		if (other->abi.word_count == abi->word_count &&
+		    (!abi->word_count || !memcmp(other->abi.words, abi->words, (size_t)abi->word_count * sizeof(dim))))
+			return other->word_base;
+	}
+	for (int i = 0; i < abi->word_count; i++)
+		ARENA_PUSH(p->arena, &p->words, abi->words[i]);
+	return base;
+}
+
 static bool add_site(struct layout *l, const struct node *n)
 {
 	enum { FORK_OPERATIONS = 100000 }; /* about 20 us of vector work */
@@ -260,10 +277,8 @@ static bool add_site(struct layout *l, const struct node *n)
 		return false;
 	s.function = find_function(l, s.kernel, &s.abi);
 	s.origin = add_origin(l, n);
-	s.word_base = p->words.count;
+	s.word_base = place_words(p, &s.abi);
 	s.forks = work(s.kernel, s.kernel->body) >= FORK_OPERATIONS;
-	for (int i = 0; i < s.abi.word_count; i++)
-		ARENA_PUSH(p->arena, &p->words, s.abi.words[i]);
 	if (s.abi.scratch >= 0) {
 		dim bound = dim_static_bound(&p->graph->dims, s.abi.scratch_bytes);
 

@@ -98,15 +98,31 @@ static void emit_checks(struct setup_emitter *s, LLVMValueRef function, int stag
 	}
 }
 
+/* LLVM schedules a block in quadratic time. */
+enum { WORDS_IN_BLOCK = 32 };
+
+static void begin_block(struct setup_emitter *s, LLVMValueRef function)
+{
+	LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(s->e->context, function, "");
+
+	LLVMBuildBr(s->e->builder, next);
+	LLVMPositionBuilderAtEnd(s->e->builder, next);
+}
+
 static void emit_stage(struct setup_emitter *s, LLVMValueRef function, int stage)
 {
 	struct emitter *e = s->e;
 
+	int stored = 0;
+
 	for (int i = 0; i < s->p->words.count && stage <= s->p->stage_count; i++) {
 		dim d = s->p->words.at[i];
 
-		if (!is_symbol_word(s->p, i) && dim_stage(d) == stage)
-			store_word(s, i, emit_dim(e, d, symbol_value, s));
+		if (is_symbol_word(s->p, i) || dim_stage(d) != stage)
+			continue;
+		store_word(s, i, emit_dim(e, d, symbol_value, s));
+		if (++stored % WORDS_IN_BLOCK == 0)
+			begin_block(s, function);
 	}
 	emit_checks(s, function, stage);
 	LLVMBuildRet(e->builder, const_i32(e, 0));

@@ -74,23 +74,30 @@ static bool write_ir(struct session *s, const char *output)
 	return false;
 }
 
-/* FNV-1a over the model's bytes and the flags: names what a library was made from. */
+static uint64_t mix(uint64_t h, uint64_t x)
+{
+	return (h ^ x) * 0x9e3779b97f4a7c15u ^ h >> 29;
+}
+
+/* A hash of the model's bytes, eight at a time, and of the flags: names what a library was made from. */
 static const char *hash_of(struct session *s, int argc, char **argv)
 {
-	uint64_t h = 0xcbf29ce484222325u;
-	unsigned char buffer[65536];
+	uint64_t h = 0xcbf29ce484222325u, words[8192];
 	FILE *f = fopen(s->path, "rb");
 	size_t n;
 
-	while (f && (n = fread(buffer, 1, sizeof(buffer), f)) > 0)
-		for (size_t i = 0; i < n; i++)
-			h = (h ^ buffer[i]) * 0x100000001b3u;
+	while (f && (n = fread(words, 1, sizeof(words), f)) > 0) {
+		memset((char *)words + n, 0, -n % 8);
+		for (size_t i = 0; i < (n + 7) / 8; i++)
+			h = mix(h, words[i]);
+		h = mix(h, n);
+	}
 	if (f)
 		fclose(f);
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], s->path) && strcmp(argv[i], "-o") && strcmp(argv[i - 1], "-o"))
 			for (const char *c = argv[i]; *c; c++)
-				h = (h ^ (unsigned char)*c) * 0x100000001b3u;
+				h = mix(h, (unsigned char)*c);
 	return arena_printf(&s->arena, "%016" PRIx64, h);
 }
 
