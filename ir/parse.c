@@ -158,6 +158,7 @@ static bool imply_attrs(struct parser *p, struct statement *s)
 					type.rank, arena_copy(p->graph->arena, type.dims, sizeof(type.dims))};
 			}
 		} else if (row->initial[0] == '!') {
+			p->lx.token.line = s->line;
 			return parse_fail(p, attr_is_implied(s->op, row) ? "%s needs `%s`, or the type of its result"
 									 : "%s needs the attribute %s",
 					  o->name, row->name);
@@ -341,8 +342,10 @@ static bool add_node(struct parser *p, struct statement *s, struct builder *b, c
 	const struct op_row *o = &op_table[s->op];
 	int results = o->outs >= 0 ? o->outs : s->results.count;
 	struct region *const *regions = s->regions;
+	struct lexer after = p->lx;
 	struct node *n;
 
+	p->lx.token.line = s->line;
 	if (s->results.count != results)
 		return parse_fail(p, "%s has %d result%s, found %d names", o->name, results, results == 1 ? "" : "s",
 				  s->results.count);
@@ -358,6 +361,7 @@ static bool add_node(struct parser *p, struct statement *s, struct builder *b, c
 		n->out[i]->name = arena_text(p->graph->arena, names[i]);
 		see_value(p, s->results.at[i].name, n->out[i]);
 	}
+	p->lx = after;
 	return true;
 }
 
@@ -450,6 +454,7 @@ static bool parse_statements(struct parser *p, struct region *r, const char *las
 		if (!parse_statement(p, &b))
 			return false;
 	}
+	p->last_line = p->lx.token.line;
 	lex_next(&p->lx);
 	if (!p->lx.token.first && !parse_values(p, &s))
 		return false;
@@ -540,6 +545,7 @@ static bool check_outputs(struct parser *p, const struct statement *s)
 	const char **names = ARENA_ARRAY(&p->scratch, const char *, s->results.count + 1);
 	struct type type;
 
+	p->lx.token.line = p->last_line;
 	if (r->result_count != s->results.count)
 		return parse_fail(p, "%d values returned for %d outputs", r->result_count, s->results.count);
 	for (int i = 0; i < s->results.count; i++) {

@@ -41,6 +41,7 @@ struct parser {
 	struct graph *graph;
 	struct names values;     /* names in sight to struct value * */
 	struct names taken;      /* names given so far */
+	int last_line;           /* of the last return or yield */
 	void *self;              /* kernel parser's */
 };
 
