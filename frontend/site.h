@@ -147,7 +147,8 @@ void *site_array(struct site *s, int count, size_t size);
 /* ---- the tables, one a family ---- */
 extern const struct import_row ops_elementwise[], ops_shape[], ops_move[], ops_index[],
 	ops_reduce[], ops_matmul[], ops_quant[], ops_conv[], ops_pool[], ops_norm[], ops_loss[],
-	ops_resize[], ops_sample[], ops_rnn[], ops_control[], ops_signal[], ops_select[];
+	ops_resize[], ops_sample[], ops_rnn[], ops_control[], ops_signal[], ops_select[],
+	ops_attention[];
 /* The row for an operator at an opset version, or NULL; *known: it exists for other versions. */
 const struct import_row *import_find(const char *domain, const char *op, int opset, bool *known);
 
