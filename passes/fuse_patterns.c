@@ -1,0 +1,207 @@
+/* fuse_patterns: operators recognized from their parts.
+ *   - x * scale + shift, per channel, behind a conv or matmul by constant weights: the scale goes into the
+ *     weights (a map of constants, which fold_constants computes), the shift stays as a bias. This takes
+ *     batch normalization, Gemm's alpha and biases away. Whatever the form: the maps are joined into one
+ *     expression, and it is asked whether that is affine in x.
+ *   - normalize and softmax as exporters write them out: fuse_rows.c. */
+#include "passes/fuse.h"
+
+/* e = scale * x + shift, where x is parameter `param` and neither holds it; false when it is no such thing. */
+struct affine_in {
+	const struct expr *scale, *shift; /* NULL: 0 */
+};
+
+static const struct expr *plus(struct expr_pool *p, enum expr_op op, const struct expr *a, const struct expr *b)
+{
+	if (!a || !b)
+		return b ? (op == EXPR_SUB ? expr_unary(p, EXPR_NEG, b) : b) : a;
+	return expr_binary(p, op, a, b);
+}
+
+static const struct expr *times(struct expr_pool *p, enum expr_op op, const struct expr *a, const struct expr *b)
+{
+	return a ? expr_binary(p, op, a, b) : NULL;
+}
+
+static bool as_affine(struct expr_pool *p, const struct expr *e, int param, int depth, struct affine_in *out)
+{
+	struct affine_in a, b;
+
+	if (!expr_reads(e, param)) {
+		*out = (struct affine_in){NULL, e};
+		return true;
+	}
+	if (e->op == EXPR_PARAM) {
+		*out = (struct affine_in){expr_int(p, e->type, 1), NULL};
+		return true;
+	}
+	if (depth > 16 || (e->op != EXPR_ADD && e->op != EXPR_SUB && e->op != EXPR_MUL && e->op != EXPR_DIV && e->op != EXPR_NEG))
+		return false;
+	if (!as_affine(p, e->arg[0], param, depth + 1, &a) || (e->count == 2 && !as_affine(p, e->arg[1], param, depth + 1, &b)))
+		return false;
+	switch (e->op) {
+	case EXPR_NEG:
+		*out = (struct affine_in){expr_unary(p, EXPR_NEG, a.scale), a.shift ? expr_unary(p, EXPR_NEG, a.shift) : NULL};
+		return true;
+	case EXPR_ADD:
+	case EXPR_SUB:
+		*out = (struct affine_in){plus(p, e->op, a.scale, b.scale), plus(p, e->op, a.shift, b.shift)};
+		return true;
+	case EXPR_MUL:
+		if (!a.scale)
+			*out = (struct affine_in){times(p, EXPR_MUL, b.scale, a.shift), times(p, EXPR_MUL, b.shift, a.shift)};
+		else if (!b.scale)
+			*out = (struct affine_in){times(p, EXPR_MUL, a.scale, b.shift), times(p, EXPR_MUL, a.shift, b.shift)};
+		return !a.scale || !b.scale;
+	default:
+		if (b.scale)
+			return false;
+		*out = (struct affine_in){times(p, EXPR_DIV, a.scale, b.shift), times(p, EXPR_DIV, a.shift, b.shift)};
+		return true;
+	}
+}
+
+/* A constant that is one number for each of the last axis's elements, or one for all. */
+static bool is_per_channel(const struct value *v, const struct value *x)
+{
+	const struct type *t = &v->type;
+
+	if (!value_const(v) || t->rank > x->type.rank)
+		return false;
+	for (int i = 0; i < t->rank - 1; i++)
+		if (!dim_is(t->dims[i], 1))
+			return false;
+	return !t->rank || dim_is(t->dims[t->rank - 1], 1) || t->dims[t->rank - 1] == x->type.dims[x->type.rank - 1];
+}
+
+/* The only operand of a map that is not constant: its number, with all others per channel. -1: none. */
+static int data_operand(const struct node *n)
+{
+	int data = -1;
+
+	for (int i = 0; i < n->in_count; i++) {
+		if (value_const(n->in[i]))
+			continue;
+		if (data >= 0)
+			return -1;
+		data = i;
+	}
+	for (int i = 0; i < n->in_count; i++)
+		if (i != data && (data < 0 || !is_per_channel(n->in[i], n->in[data])))
+			return -1;
+	return data >= 0 && same_dims(&n->in[data]->type, &n->out[0]->type) ? data : -1;
+}
+
+static bool is_float_type(const struct value *v) { return v->type.dtype == DT_F32 || v->type.dtype == DT_F64; }
+
+/* A constant of exactly one axis, or none: so that its map with the weights has their dims. */
+static struct value *flatten_const(struct builder *b, struct value *v)
+{
+	return v->type.rank > 1 ? add_reshape(b, v, 1, &v->type.dims[v->type.rank - 1]) : v;
+}
+
+/* map(%x's weights, constants) or map(constants): operand 0 of e is taken by `first`. */
+static struct value *map_constants(struct builder *b, const struct expr *e, struct value *first, const struct node *n, int data)
+{
+	struct value **in = ARENA_ARRAY(b->graph->arena, struct value *, n->in_count);
+
+	for (int i = 0; i < n->in_count; i++)
+		in[i] = i == data ? first : flatten_const(b, n->in[i]);
+	return add_map(b, e, DT_NONE, n->in_count, in);
+}
+
+/* %1 = conv(%x, const w)  %y = map(%1, const s, const t) (c, s, t) -> c * s + t
+ *	=>   %2 = map(w, s) -> w * s  %3 = conv(%x, %2)  %4 = map(s, t) -> t  %y = map(%3, %4) -> c + t */
+static struct value *scale_weights(struct pass_context *c, struct node *n, const int *uses, int use_count)
+{
+	struct builder b = build_before(c, n);
+	struct expr_pool *p = &c->graph->exprs;
+	int data = data_operand(n);
+	struct node *conv = data >= 0 ? n->in[data]->def : NULL;
+	struct affine_in a = {NULL, NULL};
+	struct value *in[2], *pair[2];
+
+	if (!conv || (conv->op != OP_conv && conv->op != OP_matmul) || !value_const(conv->in[1]) || !is_float_type(n->out[0]) ||
+	    n->in[data]->type.dtype != n->out[0]->type.dtype)
+		return NULL;
+	if (n->in[data]->id < use_count && uses[n->in[data]->id] != 1)
+		return NULL;
+	if (!as_affine(p, n->expr, data, 0, &a) || !a.scale || expr_is_literal(a.scale, 1))
+		return NULL;
+	in[0] = conv->in[0];
+	in[1] = map_constants(&b, expr_binary(p, EXPR_MUL, expr_param(p, a.scale->type, data), a.scale), conv->in[1], n, data);
+	if (!in[1] || !type_equal(&in[1]->type, &conv->in[1]->type))
+		return NULL;
+	pair[0] = add_like(&b, conv, in, conv->attrs);
+	if (!pair[0] || !a.shift)
+		return pair[0];
+	if (a.shift->op == EXPR_LITERAL)
+		return add_map(&b, expr_binary(p, EXPR_ADD, expr_param(p, a.shift->type, 0), a.shift), DT_NONE, 1, pair);
+	in[0] = add_scalar_real(&b, n->out[0]->type.dtype, 0); /* stands where the shift does not read */
+	pair[1] = map_constants(&b, a.shift, in[0], n, data);
+	return pair[1] ? add_map(&b, expr_binary(p, EXPR_ADD, expr_param(p, a.shift->type, 0), expr_param(p, a.shift->type, 1)), DT_NONE, 2, pair)
+		       : NULL;
+}
+
+/* %1 = map(%x, const s) -> f  %y = map(%1, const t) -> g   =>   map(%x, s, t) -> g(f)   both affine per channel */
+static struct value *join_affine(struct pass_context *c, struct node *n, const int *uses, int use_count)
+{
+	struct builder b = build_before(c, n);
+	struct expr_pool *p = &c->graph->exprs;
+	int data = data_operand(n), inner_data;
+	struct node *m = data >= 0 ? value_def(n->in[data], OP_map) : NULL;
+	const struct expr *with[16], *deep[16];
+	struct affine_in a;
+	struct value *in[16];
+	int count;
+
+	if (!m || n->in_count + m->in_count > 16 || (m->out[0]->id < use_count && uses[m->out[0]->id] != 1))
+		return NULL;
+	inner_data = data_operand(m);
+	if (inner_data < 0 || !m->in[inner_data]->def || m->out[0]->type.dtype != n->out[0]->type.dtype || !is_float_type(n->out[0]))
+		return NULL;
+	if (m->in[inner_data]->def->op != OP_conv && m->in[inner_data]->def->op != OP_matmul)
+		return NULL;
+	if (!as_affine(p, n->expr, data, 0, &a) || !as_affine(p, m->expr, inner_data, 0, &a))
+		return NULL;
+	for (count = 0; count < m->in_count; count++) {
+		in[count] = m->in[count];
+		deep[count] = expr_param(p, dtype_compute(in[count]->type.dtype), count);
+	}
+	for (int i = 0; i < n->in_count; i++) {
+		if (i == data) {
+			with[i] = expr_bind_params(p, m->expr, deep);
+			continue;
+		}
+		in[count] = n->in[i];
+		with[i] = expr_param(p, dtype_compute(in[count]->type.dtype), count);
+		count++;
+	}
+	return add_map(&b, expr_bind_params(p, n->expr, with), n->out[0]->type.dtype, count, in);
+}
+
+struct fusing {
+	const int *uses;
+	int use_count;
+};
+
+static struct value *fuse(struct pass_context *c, struct node *n, void *self)
+{
+	const struct fusing *f = self;
+	struct value *v;
+
+	if (n->op != OP_map)
+		return NULL;
+	v = fuse_rows(c, n);
+	v = v ? v : join_affine(c, n, f->uses, f->use_count);
+	return v ? v : scale_weights(c, n, f->uses, f->use_count);
+}
+
+bool pass_fuse_patterns(struct pass_context *c)
+{
+	struct fusing f = {graph_count_uses(c->graph, c->scratch), c->graph->value_count};
+	int errors = c->diag->errors;
+
+	rewrite_graph(c, fuse, &f);
+	return c->diag->errors == errors;
+}

@@ -1,0 +1,56 @@
+/* pipeline.c: every pass, and the order in which they run by default. */
+#include "passes/table.h"
+
+#include <string.h>
+
+const struct pass pass_table[] = {
+	{"canonicalize", "local rewrites to one form: movement that cancels, maps of constants, branches never taken",
+	 PASS_EXACT, pass_canonicalize},
+	{"fold_constants", "computes what depends on constants only", PASS_EXACT, pass_fold_constants},
+	{"common_subexpressions", "nodes that compute the same become one", PASS_EXACT, pass_common_subexpressions},
+	{"dead_code", "removes what nothing reads", PASS_EXACT, pass_dead_code},
+	{"fuse_patterns", "normalize and softmax out of their parts; scales and shifts into the weights before them",
+	 PASS_REASSOCIATES, pass_fuse_patterns},
+	{"layout", "moves transposes along the graph until they cancel", PASS_REASSOCIATES, pass_layout},
+	{"group", "decides which operators become one kernel", PASS_REASSOCIATES, pass_group},
+	{NULL, NULL, PASS_EXACT, NULL},
+};
+
+const char *const default_pipeline[] = {
+	/* One form for the patterns of all later passes, and constant operands as literals. */
+	"canonicalize",
+	/* Shape arithmetic becomes constants, which some movement waits for. */
+	"fold_constants",
+	/* After folding, equal constants are equal nodes. */
+	"common_subexpressions",
+	/* So that counts of uses are true: fuse_patterns and layout rely on "read once". */
+	"dead_code",
+	/* Before layout: importers' compositions still stand as they were written. */
+	"fuse_patterns",
+	/* Weights of their final layout are constants again. */
+	"fold_constants",
+	"layout",
+	/* Merges the reshapes and folds the transposes of constants that layout leaves. */
+	"canonicalize",
+	"fold_constants",
+	"common_subexpressions",
+	"dead_code",
+	/* Now a convolution and the normalization behind it are neighbours. */
+	"fuse_patterns",
+	/* Computes the scaled weights. */
+	"fold_constants",
+	"canonicalize",
+	"common_subexpressions",
+	"dead_code",
+	/* Last: no pass works on groups. */
+	"group",
+	NULL,
+};
+
+const struct pass *pass_by_name(const char *name, size_t length)
+{
+	for (const struct pass *p = pass_table; p->name; p++)
+		if (strlen(p->name) == length && !memcmp(p->name, name, length))
+			return p;
+	return NULL;
+}
