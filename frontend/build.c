@@ -97,6 +97,15 @@ struct value *widen(struct site *s, struct value *x)
 
 /* ---- movement ---- */
 
+/* Whether x (which may be NULL: reported) has that axis. */
+static bool has_axis(struct site *s, const struct value *x, int axis)
+{
+	if (!x || axis < x->type.rank)
+		return x != NULL;
+	return site_invalid(s, "an operand has %d axes, at least %d are needed", x->type.rank,
+			    axis + 1);
+}
+
 struct value *reshape(struct site *s, struct value *x, int rank, const dim *dims)
 {
 	if (!x)
@@ -110,7 +119,7 @@ struct value *reshape(struct site *s, struct value *x, int rank, const dim *dims
 struct value *insert_axis(struct site *s, struct value *x, int axis)
 {
 	dim dims[HONE_MAX_RANK + 1];
-	if (!x)
+	if (!has_axis(s, x, axis - 1))
 		return NULL;
 	int rank = x->type.rank;
 	if (rank >= HONE_MAX_RANK) {
@@ -127,7 +136,7 @@ struct value *insert_axis(struct site *s, struct value *x, int axis)
 struct value *drop_axis(struct site *s, struct value *x, int axis)
 {
 	dim dims[HONE_MAX_RANK];
-	if (!x)
+	if (!has_axis(s, x, axis))
 		return NULL;
 	int rank = 0;
 	for (int i = 0; i < x->type.rank; i++)
@@ -153,7 +162,7 @@ struct value *iota_at(struct site *s, dim extent, int rank, int axis)
 struct value *slice_axis(struct site *s, struct value *x, int axis, dim at, dim size)
 {
 	dim ats[HONE_MAX_RANK], sizes[HONE_MAX_RANK];
-	if (!x)
+	if (!has_axis(s, x, axis))
 		return NULL;
 	for (int i = 0; i < x->type.rank; i++) {
 		ats[i] = i == axis ? at : dim_int(s, 0);
@@ -168,7 +177,7 @@ struct value *flip_axis(struct site *s, struct value *x, int axis)
 {
 	dim at[HONE_MAX_RANK];
 	int64_t step[HONE_MAX_RANK];
-	if (!x)
+	if (!has_axis(s, x, axis))
 		return NULL;
 	for (int i = 0; i < x->type.rank; i++) {
 		at[i] = i == axis ? dim_sub(s->dims, x->type.dims[i], dim_int(s, 1))
@@ -181,7 +190,7 @@ struct value *flip_axis(struct site *s, struct value *x, int axis)
 struct value *pad_axis(struct site *s, struct value *x, int axis, dim lo, dim hi, double value)
 {
 	dim los[HONE_MAX_RANK], his[HONE_MAX_RANK], zero = dim_int(s, 0);
-	if (!x)
+	if (!has_axis(s, x, axis))
 		return NULL;
 	dim cut_lo = dim_max(s->dims, dim_sub(s->dims, zero, lo), zero);
 	dim cut_hi = dim_max(s->dims, dim_sub(s->dims, zero, hi), zero);
@@ -230,7 +239,7 @@ struct value *transpose(struct site *s, struct value *x, const int *perm)
 struct value *swap_axes(struct site *s, struct value *x, int i, int j)
 {
 	int perm[HONE_MAX_RANK];
-	if (!x)
+	if (!has_axis(s, x, i > j ? i : j))
 		return NULL;
 	for (int k = 0; k < x->type.rank; k++)
 		perm[k] = k == i ? j : k == j ? i : k;
@@ -240,7 +249,7 @@ struct value *swap_axes(struct site *s, struct value *x, int i, int j)
 struct value *move_axis(struct site *s, struct value *x, int from, int to)
 {
 	int perm[HONE_MAX_RANK], n = 0;
-	if (!x)
+	if (!has_axis(s, x, from > to ? from : to))
 		return NULL;
 	for (int k = 0; k < x->type.rank; k++) {
 		if (k == to) {

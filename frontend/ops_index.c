@@ -94,6 +94,8 @@ static bool import_one_hot(struct site *s)
 	double known;
 	if (rank > HONE_MAX_RANK)
 		return site_unsupported(s, "a result of more than %d axes", HONE_MAX_RANK);
+	if (rank_of(values) != 1 || (value_length(values) >= 0 && value_length(values) != 2))
+		return site_invalid(s, "operand 2 should hold the values for off and on");
 	if (!site_axis(s, attr_int(s, "axis", -1), rank, &axis))
 		return false;
 	if (value_real(depth, &known)) {

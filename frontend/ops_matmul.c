@@ -233,8 +233,7 @@ static void needed_after(const struct term *terms, int i, int count, const char 
 	out[n] = 0;
 }
 
-/* Without "->" the result has the letters that occur once, in alphabetic order, after the ellipsis.
- * */
+/* Without "->" the result has the letters that occur once, in alphabetic order, after the ellipsis. */
 static void implicit_result(const struct term *terms, int count, struct term *out)
 {
 	out->count = 0;

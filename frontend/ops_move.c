@@ -260,6 +260,9 @@ static bool import_slice(struct site *s)
 			return false;
 		if (step_list[i] == 0)
 			return site_invalid(s, "a step of 0");
+		/* larger ones take one element as well, and can be negated */
+		if (step_list[i] < -INT32_MAX || step_list[i] > INT32_MAX)
+			step_list[i] = step_list[i] < 0 ? -INT32_MAX : INT32_MAX;
 	}
 	elems_of(s, starts, (int)n, low);
 	elems_of(s, ends, (int)n, high);
@@ -351,7 +354,7 @@ static bool import_depth_to_space(struct site *s)
 {
 	struct value *x = s->in[0];
 	int64_t b = attr_int(s, "blocksize", 0);
-	if (rank_of(x) != 4 || b < 1)
+	if (rank_of(x) != 4 || b < 1 || b > INT16_MAX)
 		return site_invalid(s, "expected [N,C,H,W] and a blocksize above 0");
 	const dim *d = x->type.dims;
 	dim k = dim_int(s, b), c = dim_floordiv(s->dims, d[1], dim_int(s, b * b));
@@ -369,7 +372,7 @@ static bool import_space_to_depth(struct site *s)
 {
 	struct value *x = s->in[0];
 	int64_t b = attr_int(s, "blocksize", 0);
-	if (rank_of(x) != 4 || b < 1)
+	if (rank_of(x) != 4 || b < 1 || b > INT16_MAX)
 		return site_invalid(s, "expected [N,C,H,W] and a blocksize above 0");
 	const dim *d = x->type.dims;
 	dim k = dim_int(s, b), h = dim_floordiv(s->dims, d[2], k),

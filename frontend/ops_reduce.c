@@ -108,8 +108,7 @@ static struct value *is_mask(struct site *s, struct value *axes, unsigned mask, 
 	return reduce_axes(s, REDUCE_ALL, same, 1, (int[]){0}, false);
 }
 
-/* Axes only known at run time: of the sets of axes that give the declared dims, the one asked for.
- * */
+/* Axes only known at run time: of the sets of axes that give the declared dims, the one asked for. */
 static bool reduce_declared(struct site *s, struct value *axes, bool keep)
 {
 	struct value *x = s->in[0], *y = NULL;

@@ -1,7 +1,6 @@
 /* ops_rnn.c: LSTM, GRU and RNN: the product of all inputs with W at once, then a scan whose step
  * multiplies the hidden state with R and applies maps. Directions are scans of their own; a reverse
- * one runs over reversed sequences. Source: ONNX operator specification, LSTM-14, GRU-14, RNN-14.
- * */
+ * one runs over reversed sequences. Source: ONNX operator specification, LSTM-14, GRU-14, RNN-14. */
 #include "frontend/site.h"
 
 #include <string.h>
@@ -51,8 +50,7 @@ static double float_at(const struct onnx_attr *a, int i, double initial)
 	return a && a->kind == ONNX_ATTR_FLOATS && i < a->count ? (double)a->floats[i] : initial;
 }
 
-/* The functions of all directions; alpha and beta lists hold entries only for those that take one.
- * */
+/* The functions of all directions; alpha and beta lists hold entries only for those that take one. */
 static bool read_activations(struct site *s, const struct rnn *c, int directions,
 			     struct activation *out)
 {
@@ -294,8 +292,7 @@ static bool read_direction(struct site *s, struct rnn *c, int d, struct value *h
 	return c->w && c->r && c->h0 && (c->cell != CELL_LSTM || c->c0);
 }
 
-/* The directions' results joined on a new axis, and with layout = 1 the batch moved to the front.
- * */
+/* The directions' results joined on a new axis, and with layout = 1 the batch moved to the front. */
 static bool join(struct site *s, int o, int directions, struct value **parts, int axis,
 		 bool batch_first)
 {

@@ -30,8 +30,7 @@ static struct value *inside(struct site *s, const struct coordinate *c, struct v
 	if (c->padding == PAD_REFLECTION) {
 		struct named_real low = {"low", c->align ? 0 : -0.5};
 		struct value *in[2] = {at, c->size};
-		/* the span the mirror images repeat over; 1 where there is none, as all fall on 0
-		 * */
+		/* the span the mirror images repeat over; 1 where there is none, as all fall on 0 */
 		struct value *span = map1(s, c->align ? "max(a - 1, 1)" : "a", DT_NONE, c->size);
 		at = map_n(s, "abs(a - low)", DT_NONE, 1, in, 1, &low);
 		struct value *rest[2] = {at, span};
@@ -52,8 +51,7 @@ static const char *const cubic_weights[] = {
 	"+ 3",
 };
 
-/* Tap k of an axis: its index, held within the axis, and its weight, 0 outside with zeros padding.
- * */
+/* Tap k of an axis: its index, held within the axis, and its weight, 0 outside with zeros padding. */
 static void axis_tap(struct site *s, const struct coordinate *c, int taps, int k,
 		     struct value **index, struct value **weight)
 {
@@ -145,6 +143,8 @@ static bool import_grid_sample(struct site *s)
 		/* cubic treats each tap, the others the position */
 		if (taps != 4)
 			c[i].at = inside(s, &c[i], c[i].at);
+		if (!c[i].at)
+			return false;
 	}
 	struct value *y = sample(s, widen(s, channels_last(s, x)), axes, c, taps);
 	return site_out(s, 0, channels_first(s, cast_to(s, y, type_of(x))));
@@ -203,6 +203,8 @@ static bool import_roi_align(struct site *s)
 		    attr_text_is(s, "coordinate_transformation_mode", "half_pixel", "half_pixel");
 	if (rank_of(x) != 4 || rank_of(rois) != 2 || rank_of(batch) != 1 || h < 1 || w < 1)
 		return site_invalid(s, "expected [N,C,H,W], [R,4] and [R]");
+	if (h > INT16_MAX || w > INT16_MAX || ratio > INT16_MAX)
+		return site_unsupported(s, "sizes above %d", INT16_MAX);
 	if (ratio < 1)
 		return site_unsupported(
 			s, "sampling_ratio = 0 takes as many samples as the data says");

@@ -88,10 +88,11 @@ static bool import_topk(struct site *s)
 	if (!site_axis(s, attr_int(s, "axis", -1), rank_of(x), &axis))
 		return false;
 	memcpy(dims, x->type.dims, sizeof(dims));
+	if (s->opset >= 10 && !k_in)
+		return site_invalid(s, "operand 1 is missing");
 	if (s->opset < 10)
 		dims[axis] = dim_int(s, attr_int(s, "k", 0));
-	else if (!k_in || !bind_dims(s, k_in, 1, &dims[axis]) ||
-		 !declared_hint(s, 0, rank_of(x), dims))
+	else if (!bind_dims(s, k_in, 1, &dims[axis]) || !declared_hint(s, 0, rank_of(x), dims))
 		return false;
 	struct attrs_topk a = {.k = dims[axis],
 			       .axis = axis,

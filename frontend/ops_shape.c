@@ -1,5 +1,4 @@
-/* ops_shape.c: constants, shapes as values, and operators that only give the elements other dims.
- * */
+/* ops_shape.c: constants, shapes as values, and operators that only give the elements other dims. */
 #include "frontend/site.h"
 
 #include <math.h>

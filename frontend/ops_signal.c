@@ -146,8 +146,8 @@ static bool import_stft(struct site *s)
 	struct value *x = s->in[0], *step = s->in[1], *window = site_in(s, 2), *re, *im;
 	dim one = dim_int(s, 1), length, count;
 	double known;
-	if (rank_of(x) != 3)
-		return site_invalid(s, "expected a signal [N,L,1 or 2]");
+	if (rank_of(x) != 3 || (window && rank_of(window) != 1))
+		return site_invalid(s, "expected a signal [N,L,1 or 2] and a window [L]");
 	if (window)
 		length = window->type.dims[0];
 	else if (!site_in(s, 3) || !bind_dims(s, reshape(s, s->in[3], 1, &one), 1, &length))

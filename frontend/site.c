@@ -164,7 +164,8 @@ bool site_axes(struct site *s, int operand, int rank, int *axes, int *count)
 		return site_invalid(s, "%d axes are too many", given.count);
 	} else if (given.count >= 0) {
 		*count = given.count;
-		memcpy(list, given.at, (size_t)given.count * sizeof(*list));
+		for (int i = 0; i < given.count; i++)
+			list[i] = given.at[i];
 	}
 	bool seen[HONE_MAX_RANK] = {false};
 	for (int i = 0; i < *count; i++) {
