@@ -60,13 +60,16 @@ use() {
 
 if use build/release --preset release; then
 	suite unit unit
-	for name in golden conformance cases differential abi cli install gates; do
+	for name in golden conformance cases symbolic differential abi cli install gates; do
 		script "$name" tests/$name/run
 	done
 	for program in examples/*/test; do
 		script "${program%/test}" "$program"
 	done
-	[ "${1:-}" != --full ] || suite expected examples/digits/expected.sh
+	if [ "${1:-}" = --full ]; then
+		suite expected examples/digits/expected.sh
+		suite large tests/large/run
+	fi
 fi
 
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1}

@@ -1,0 +1,57 @@
+"""One library, many sizes: the network of net.hir, compiled once, against NumPy at sizes that include 0, 1 and vector tails."""
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+here = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(here, "..", "..", "python"))
+import hone  # noqa: E402
+
+
+def constant(path, hone_command):
+    """The network's weights, as the compiler itself makes them."""
+    text = "func @w() -> (%w: f32[3,3,3,8], %b: f32[8]) {\n  %w: f32[3,3,3,8] = const random(1)\n" \
+           "  %b: f32[8] = const random(2)\n  return %w, %b\n}\n"
+    with open(path + "/w.hir", "w") as f:
+        f.write(text)
+    subprocess.run([hone_command, "run", path + "/w.hir", "--output", path + "/w.npy", path + "/b.npy"], check=True)
+    return np.load(path + "/w.npy"), np.load(path + "/b.npy")
+
+
+def expected(x, w, b):
+    n, height, width, _ = x.shape
+    p = np.zeros((n, height + 2, width + 2, 3))
+    p[:, 1:-1, 1:-1] = x
+    y = np.zeros((n, height, width, 8))
+    for i in range(3):
+        for j in range(3):
+            y += p[:, i:i + height, j:j + width] @ w[i, j].astype(np.float64)
+    y = np.maximum(y + b, 0)
+    half = y[:, :height // 2 * 2, :width // 2 * 2].reshape(n, height // 2, 2, width // 2, 2, 8).max(axis=(2, 4)) \
+        if y.size else np.zeros((n, height // 2, width // 2, 8))
+    return y, y.sum(axis=(1, 2)) * 0.5, half
+
+
+def main():
+    command = os.environ.get("HONE", os.path.join(here, "../../build/release/bin/hone"))
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([command, "compile", os.path.join(here, "net.hir"), "-o", folder + "/net.so"], check=True)
+        w, b = constant(folder, command)
+        model, rng = hone.Model(folder + "/net.so"), np.random.default_rng(0)
+        sizes = [0, 1, 2, 3, 7, 16, 17, 33]
+        for n, height, width in [(n, h, w_) for n in (0, 1, 2) for h in sizes for w_ in sizes]:
+            x = rng.standard_normal((n, height, width, 3)).astype(np.float32)
+            got, want = model(x), expected(x, w, b)
+            ok = all(g.shape == e.shape and np.allclose(g, e, rtol=1e-4, atol=1e-3) for g, e in zip(got, want))
+            passed, failed = passed + ok, failed + (not ok)
+            if not ok:
+                print(f"failed: N={n} H={height} W={width}")
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    return failed > 0
+
+
+sys.exit(main())
