@@ -21,7 +21,8 @@ bool run_error(struct run *r, const struct node *n, const char *format, ...)
 	return diag_add(r->diag, DIAG_FILE, step_loc(r->program->graph, n), "%s", text);
 }
 
-struct host *run_alloc(struct run *r, const struct node *n, enum dtype t, int rank, const int64_t *dims)
+struct host *run_alloc(struct run *r, const struct node *n, enum dtype t, int rank,
+		       const int64_t *dims)
 {
 	struct host *h;
 	int64_t wanted;
@@ -57,10 +58,7 @@ void run_clear(struct run *r, const struct value *v)
 	r->values[v->id] = NULL;
 }
 
-static int later(int a, int b)
-{
-	return a > b ? a : b;
-}
+static int later(int a, int b) { return a > b ? a : b; }
 
 static bool mentions(dim d, int symbol)
 {
@@ -79,7 +77,9 @@ bool run_require(struct run *r, int stage, int unknown)
 	int64_t left, right;
 
 	for (int i = 0; i < g->requires.count; i++) {
-		const struct require *q = &g->requires.at[i];
+		const struct require *q = &g->
+						   requires
+						  .at[i];
 
 		if (later(dim_stage(q->left), dim_stage(q->right)) != stage)
 			continue;
@@ -88,8 +88,8 @@ bool run_require(struct run *r, int stage, int unknown)
 		left = dim_eval(q->left, r->symbols);
 		right = dim_eval(q->right, r->symbols);
 		if (left != right)
-			return run_error(r, q->node, "%s must be equal (%lld and %lld)", q->what, (ll)left,
-					 (ll)right);
+			return run_error(r, q->node, "%s must be equal (%lld and %lld)", q->what,
+					 (ll)left, (ll)right);
 	}
 	return true;
 }
@@ -109,15 +109,16 @@ bool run_bind(struct run *r, const struct node *n, int symbol, int64_t value)
 	int64_t min = s->min > 0 ? s->min : 0, max = symbol_capacity(r, symbol);
 
 	if (value < min || value > max)
-		return run_error(r, n, "a size computed from data is %lld, expected %lld..%lld", (ll)value,
-				 (ll)min, (ll)max);
+		return run_error(r, n, "a size computed from data is %lld, expected %lld..%lld",
+				 (ll)value, (ll)min, (ll)max);
 	r->symbols[symbol] = value;
 	return true;
 }
 
 bool run_bound(struct run *r, const struct node *n)
 {
-	return !n->symbol_count || run_require(r, r->program->graph->dims.symbols[n->symbols[0]].stage, -1);
+	return !n->symbol_count ||
+	       run_require(r, r->program->graph->dims.symbols[n->symbols[0]].stage, -1);
 }
 
 static bool lists(const struct node *n, int symbol)
@@ -145,8 +146,8 @@ bool run_match(struct run *r, const struct node *n, const struct value *v, const
 	for (int i = 0; i < h->rank; i++) {
 		expected = dim_eval(v->type.dims[i], r->symbols);
 		if (h->dims[i] != expected)
-			return run_error(r, n, "dim %d of a value is %lld, expected %lld", i, (ll)h->dims[i],
-					 (ll)expected);
+			return run_error(r, n, "dim %d of a value is %lld, expected %lld", i,
+					 (ll)h->dims[i], (ll)expected);
 	}
 	return true;
 }
@@ -160,7 +161,8 @@ static bool report_fault(struct run *r, const struct step *s, const struct fault
 	switch (f->kind) {
 	case FAULT_INDEX:
 		if (f->bound <= 0)
-			return run_error(r, s->node, "index %lld is out of range: the axis is empty",
+			return run_error(r, s->node,
+					 "index %lld is out of range: the axis is empty",
 					 (ll)f->found);
 		return run_error(r, s->node, "index %lld is out of range [0, %lld]", (ll)f->found,
 				 (ll)f->bound - 1);
@@ -170,8 +172,9 @@ static bool report_fault(struct run *r, const struct step *s, const struct fault
 	}
 	b = &s->code->kernel->buffers.at[f->buffer];
 	return diag_add(r->diag, DIAG_INTERNAL, step_loc(r->program->graph, s->node),
-			"kernel %s: index %lld of axis %d of buffer %s (extent %lld)", s->code->kernel->name,
-			(ll)f->found, f->axis, b->name ? b->name : "?", (ll)f->bound);
+			"kernel %s: index %lld of axis %d of buffer %s (extent %lld)",
+			s->code->kernel->name, (ll)f->found, f->axis, b->name ? b->name : "?",
+			(ll)f->bound);
 }
 
 static void eval_dims(const struct run *r, const struct type *t, int64_t *dims)
@@ -189,7 +192,8 @@ static bool make_results(struct run *r, const struct step *s, struct host **host
 	for (int i = 0; i < s->symbol_count; i++) {
 		capacity = symbol_capacity(r, s->symbols[i]);
 		if (capacity == INT64_MAX)
-			return diag_add(r->diag, DIAG_UNSUPPORTED, step_loc(r->program->graph, s->node),
+			return diag_add(r->diag, DIAG_UNSUPPORTED,
+					step_loc(r->program->graph, s->node),
 					"a result has no bound on its size");
 		r->symbols[s->symbols[i]] = capacity;
 	}
@@ -221,7 +225,8 @@ static double **make_bounds(struct run *r, const struct code *c, struct host *co
 	for (int i = 0; i < k->buffers.count; i++) {
 		const struct value *v = k->buffers.at[i].value;
 
-		if (k->buffers.at[i].role != BUFFER_OUT || !c->float_sums[i] || !r->is_output[v->id])
+		if (k->buffers.at[i].role != BUFFER_OUT || !c->float_sums[i] ||
+		    !r->is_output[v->id])
 			continue;
 		bounds[i] = ARENA_ARRAY(&r->scratch, double, host_count(hosts[i]) + 1);
 		r->bounds[v->id] = bounds[i];
@@ -229,7 +234,8 @@ static double **make_bounds(struct run *r, const struct code *c, struct host *co
 	return bounds;
 }
 
-static bool bind_results(struct run *r, const struct step *s, const int64_t *bound, struct host **hosts)
+static bool bind_results(struct run *r, const struct step *s, const int64_t *bound,
+			 struct host **hosts)
 {
 	const struct kernel *k = s->code->kernel;
 
@@ -261,7 +267,8 @@ static bool run_kernel(struct run *r, const struct step *s)
 		return run_error(r, s->node, "no memory");
 	}
 	ok = make_results(r, s, hosts);
-	if (ok && !code_run(s->code, hosts, make_bounds(r, s->code, hosts), r->symbols, bound, &fault))
+	if (ok &&
+	    !code_run(s->code, hosts, make_bounds(r, s->code, hosts), r->symbols, bound, &fault))
 		ok = report_fault(r, s, &fault);
 	ok = ok && bind_results(r, s, bound, hosts);
 	for (int i = 0; i < k->buffers.count; i++) {
@@ -284,9 +291,11 @@ static bool run_bind_node(struct run *r, const struct step *s)
 	const struct host *x = r->values[s->node->in[0]->id];
 
 	if (host_count(x) < s->node->symbol_count)
-		return run_error(r, s->node, "%lld sizes, expected %d", (ll)host_count(x), s->node->symbol_count);
+		return run_error(r, s->node, "%lld sizes, expected %d", (ll)host_count(x),
+				 s->node->symbol_count);
 	for (int i = 0; i < s->node->symbol_count; i++) {
-		if (!run_bind(r, s->node, s->node->symbols[i], element_load(x->dtype, x->data, i).i))
+		if (!run_bind(r, s->node, s->node->symbols[i],
+			      element_load(x->dtype, x->data, i).i))
 			return false;
 	}
 	return run_bound(r, s->node);
@@ -326,8 +335,8 @@ enum flow run_steps(struct run *r, const struct steps *s)
 		const struct step *t = &s->at[i];
 
 		flow = t->regions || t->node->op == OP_return_if ? run_control(r, t)
-		       : run_plain(r, t)			  ? FLOW_NEXT
-								  : FLOW_FAILED;
+		       : run_plain(r, t)                         ? FLOW_NEXT
+								 : FLOW_FAILED;
 		if (flow != FLOW_NEXT)
 			return flow;
 		for (int k = 0; k < t->release.count; k++) {
@@ -355,7 +364,8 @@ static bool bad_input(struct run *r, int i, const char *format, ...)
 	va_end(args);
 	if (!name)
 		name = g->body->params[i]->name;
-	return diag_add(r->diag, DIAG_USAGE, step_loc(g, NULL), "input \"%s\": %s", name ? name : "?", text);
+	return diag_add(r->diag, DIAG_USAGE, step_loc(g, NULL), "input \"%s\": %s",
+			name ? name : "?", text);
 }
 
 /* Binds the symbols that are dims of an input; each at its first use. */
@@ -376,8 +386,8 @@ static bool bind_symbols(struct run *r, int i, const hone_tensor *x, bool *bound
 			continue;
 		s = &r->program->graph->dims.symbols[t->dims[k]->value];
 		if (x->dims[k] < s->min || x->dims[k] > s->max)
-			return bad_input(r, i, "dim %d (%s) is %lld, expected %lld..%lld", k, s->name,
-					 (ll)x->dims[k], (ll)s->min, (ll)s->max);
+			return bad_input(r, i, "dim %d (%s) is %lld, expected %lld..%lld", k,
+					 s->name, (ll)x->dims[k], (ll)s->min, (ll)s->max);
 		r->symbols[t->dims[k]->value] = x->dims[k];
 		bound[t->dims[k]->value] = true;
 	}
@@ -397,7 +407,8 @@ static bool check_input(struct run *r, int i, const hone_tensor *x)
 	}
 	bytes = dtype_bytes(t->dtype, dims_count(x->rank, x->dims));
 	if (x->size < bytes)
-		return bad_input(r, i, "its buffer has %lld bytes, %lld are needed", (ll)x->size, (ll)bytes);
+		return bad_input(r, i, "its buffer has %lld bytes, %lld are needed", (ll)x->size,
+				 (ll)bytes);
 	if (!x->data && bytes)
 		return bad_input(r, i, "data is NULL");
 	return true;
@@ -420,7 +431,8 @@ static bool set_inputs(struct run *r, const hone_tensor *inputs)
 		return false;
 	for (int i = 0; i < g->body->param_count; i++)
 		run_set(r, g->body->params[i],
-			host_wrap((enum dtype)inputs[i].dtype, inputs[i].rank, inputs[i].dims, inputs[i].data));
+			host_wrap((enum dtype)inputs[i].dtype, inputs[i].rank, inputs[i].dims,
+				  inputs[i].data));
 	return true;
 }
 
@@ -533,8 +545,8 @@ static bool run(struct engine_program *p, const hone_tensor *inputs, hone_tensor
 	return run_with(p, inputs, outputs, NULL, probe, self, d);
 }
 
-bool interpreter_run_bounds(struct engine_program *p, const hone_tensor *inputs, hone_tensor *outputs,
-			    hone_tensor *bounds, struct diag *d)
+bool interpreter_run_bounds(struct engine_program *p, const hone_tensor *inputs,
+			    hone_tensor *outputs, hone_tensor *bounds, struct diag *d)
 {
 	return run_with(p, inputs, outputs, bounds, NULL, NULL, d);
 }

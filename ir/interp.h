@@ -14,8 +14,8 @@
 /* ---- code ---- */
 
 enum instr_op {
-	I_EVAL,     /* dst = scalar op `op` of regs a, b, c, of type `from`, to type `type` */
-	I_ADD_F32,  /* dst = a op b: the most frequent ones in line */
+	I_EVAL,    /* dst = scalar op `op` of regs a, b, c, of type `from`, to type `type` */
+	I_ADD_F32, /* dst = a op b: the most frequent ones in line */
 	I_SUB_F32,
 	I_MUL_F32,
 	I_ADD_I64,
@@ -61,7 +61,10 @@ struct preset {
 struct code {
 	const struct kernel *kernel;
 	struct block body;
-	struct { struct preset *at; int count, room; } presets;
+	struct {
+		struct preset *at;
+		int count, room;
+	} presets;
 	int reg_count, sum_count;
 	bool *float_sums; /* by buffer: some store into it is made of float sums */
 };
@@ -94,7 +97,8 @@ void host_drop(struct host *h); /* NULL is fine */
 int64_t host_count(const struct host *h);
 hone_tensor host_tensor(const struct host *h);
 /* Copies elements, which may be packed. */
-void host_copy(struct host *to, int64_t at, const struct host *from, int64_t from_at, int64_t count);
+void host_copy(struct host *to, int64_t at, const struct host *from, int64_t from_at,
+	       int64_t count);
 /* Product of dims, INT64_MAX when it is larger. */
 int64_t dims_count(int rank, const int64_t *dims);
 
@@ -106,7 +110,7 @@ void element_store(enum dtype t, unsigned char *data, int64_t i, union scalar x)
 
 enum fault_kind {
 	FAULT_NONE,
-	FAULT_INDEX,  /* EXPR_CHECK: found, bound */
+	FAULT_INDEX, /* EXPR_CHECK: found, bound */
 	FAULT_ACCESS, /* a load or store outside of a buffer: our own bug. found, bound, buffer, axis */
 	FAULT_CALL,   /* a routine refused; code */
 	FAULT_MEMORY, /* found: bytes */
@@ -120,7 +124,7 @@ struct fault {
 /* Runs a kernel. hosts: one for each buffer; those of locals are NULL. bounds: NULL, or for each buffer NULL
  * or one f64 for each element, which receives (n + 8) * sum|terms| of the float sums it is made of.
  * bound: receives the values of the symbols that a call binds. */
-bool code_run(const struct code *c, struct host *const *hosts, double *const *bounds, const int64_t *symbols,
-	      int64_t *bound, struct fault *fault);
+bool code_run(const struct code *c, struct host *const *hosts, double *const *bounds,
+	      const int64_t *symbols, int64_t *bound, struct fault *fault);
 
 #endif

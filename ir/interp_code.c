@@ -39,7 +39,7 @@ struct code_memo {
 	struct fact *facts; /* by expression id */
 	int *axis_depth;    /* of the open scope of each axis, 0: none */
 	int *axis_reg;
-	int kernel, needs;  /* stamps */
+	int kernel, needs; /* stamps */
 };
 
 struct compiler {
@@ -64,10 +64,7 @@ struct code_memo *code_memo_new(struct arena *a, const struct expr_pool *p)
 	return m;
 }
 
-static int new_reg(struct compiler *c)
-{
-	return c->code->reg_count++;
-}
+static int new_reg(struct compiler *c) { return c->code->reg_count++; }
 
 static struct instr *push(struct compiler *c, enum instr_op op, int dst, int a, int b)
 {
@@ -295,7 +292,8 @@ static int emit_load(struct compiler *c, const struct expr *e)
 	enum dtype t = c->kernel->buffers.at[e->index].type.dtype;
 	int offset = emit_offset(c, e->index, e->count, e->arg), dst = new_reg(c);
 
-	push(c, t == DT_F32 && offset >= 0 ? I_LOAD_F32 : I_LOAD, dst, offset, e->index)->type = (uint8_t)t;
+	push(c, t == DT_F32 && offset >= 0 ? I_LOAD_F32 : I_LOAD, dst, offset, e->index)->type =
+		(uint8_t)t;
 	return dst;
 }
 
@@ -432,7 +430,8 @@ static void find_sums(struct compiler *c, const struct expr *e, int room, int *c
 
 static void emit_store(struct compiler *c, const struct stmt *s)
 {
-	int offset = emit_offset(c, s->buffer, s->rank, s->index), value = emit(c, s->value), count = 0;
+	int offset = emit_offset(c, s->buffer, s->rank, s->index), value = emit(c, s->value),
+	    count = 0;
 	enum dtype t = c->kernel->buffers.at[s->buffer].type.dtype;
 	int32_t sums[MAX_SUMS + 1];
 	struct instr *i;
@@ -474,15 +473,9 @@ static void emit_stmts(struct compiler *c, const struct stmt *s)
 			if (body)
 				push(c, I_WHEN, 0, reg, 0)->body = body;
 			break;
-		case STMT_STORE:
-			emit_store(c, s);
-			break;
-		case STMT_SET:
-			push(c, I_MOVE, c->var_reg[s->var], emit(c, s->value), 0);
-			break;
-		case STMT_CALL:
-			push(c, I_CALL, 0, 0, 0)->stmt = s;
-			break;
+		case STMT_STORE: emit_store(c, s); break;
+		case STMT_SET: push(c, I_MOVE, c->var_reg[s->var], emit(c, s->value), 0); break;
+		case STMT_CALL: push(c, I_CALL, 0, 0, 0)->stmt = s; break;
 		}
 	}
 }
@@ -504,7 +497,8 @@ struct code *code_compile(struct arena *a, const struct kernel *k, struct code_m
 {
 	struct code *code = ARENA_NEW(a, struct code);
 	bool *written = ARENA_ARRAY(a, bool, k->buffers.count + 1);
-	struct compiler c = {.arena = a, .code = code, .kernel = k, .memo = memo, .written = written};
+	struct compiler c = {
+		.arena = a, .code = code, .kernel = k, .memo = memo, .written = written};
 
 	code->kernel = k;
 	code->float_sums = ARENA_ARRAY(a, bool, k->buffers.count + 1);

@@ -144,7 +144,8 @@ static void store(struct frame *f, const struct instr *i)
 	double *bounds = f->bounds ? f->bounds[i->b] : NULL;
 
 	if (i->stmt->combine >= 0)
-		x = combine(i->stmt->combine, dtype_compute(v->dtype), element_load(v->dtype, v->data, at), x);
+		x = combine(i->stmt->combine, dtype_compute(v->dtype),
+			    element_load(v->dtype, v->data, at), x);
 	element_store(v->dtype, v->data, at, x);
 	if (!bounds)
 		return;
@@ -153,7 +154,8 @@ static void store(struct frame *f, const struct instr *i)
 		bounds[at] += (double)(f->sums[*s].n + 8) * f->sums[*s].terms;
 }
 
-static void set_view(struct view *v, enum dtype t, int rank, const int64_t *dims, unsigned char *data)
+static void set_view(struct view *v, enum dtype t, int rank, const int64_t *dims,
+		     unsigned char *data)
 {
 	int64_t stride = 1;
 
@@ -211,7 +213,8 @@ static bool call_with(struct frame *f, const struct stmt *s, const struct hone_c
 static bool call_routine(struct frame *f, const struct stmt *s)
 {
 	const struct hone_call_row *row = hone_call_find(s->routine);
-	struct hone_call call = {.bound = f->bound, .in_count = s->in_count, .out_count = s->out_count};
+	struct hone_call call = {
+		.bound = f->bound, .in_count = s->in_count, .out_count = s->out_count};
 	struct arena scratch = {0};
 	struct hone_array *in = ARENA_ARRAY(&scratch, struct hone_array, s->in_count + 1);
 	int64_t *attrs = ARENA_ARRAY(&scratch, int64_t, s->attr_count + 1);
@@ -399,11 +402,15 @@ static void set_presets(struct frame *f)
 	}
 }
 
-bool code_run(const struct code *c, struct host *const *hosts, double *const *bounds, const int64_t *symbols,
-	      int64_t *bound, struct fault *fault)
+bool code_run(const struct code *c, struct host *const *hosts, double *const *bounds,
+	      const int64_t *symbols, int64_t *bound, struct fault *fault)
 {
 	struct arena scratch = {0};
-	struct frame f = {.code = c, .hosts = hosts, .bounds = bounds, .symbols = symbols, .bound = bound,
+	struct frame f = {.code = c,
+			  .hosts = hosts,
+			  .bounds = bounds,
+			  .symbols = symbols,
+			  .bound = bound,
 			  .fault = fault};
 	bool ok;
 

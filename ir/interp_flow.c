@@ -27,10 +27,7 @@ static struct host **take_results(struct run *r, const struct steps *s, struct a
 	return results;
 }
 
-static bool host_true(const struct host *h)
-{
-	return element_load(h->dtype, h->data, 0).i != 0;
-}
+static bool host_true(const struct host *h) { return element_load(h->dtype, h->data, 0).i != 0; }
 
 /* The node's results are these hosts, whose references are taken over; all are matched before any is set. */
 static bool set_results(struct run *r, const struct node *n, struct host **results)
@@ -167,7 +164,8 @@ static bool loop_bound(struct loop *l)
 	if (!n->symbol_count)
 		return true;
 	return run_require(l->run, p->symbols[n->symbols[0]].stage,
-			   n->op == OP_loop && l->stacked_count ? n->symbols[n->symbol_count - 1] : -1);
+			   n->op == OP_loop && l->stacked_count ? n->symbols[n->symbol_count - 1]
+								: -1);
 }
 
 /* The slices of a stacked result as one tensor. Without any, the inner dims are those declared. */
@@ -177,11 +175,13 @@ static struct host *join(struct loop *l, const struct slices *s, const struct va
 	struct host *h;
 
 	for (int i = 1; i < v->type.rank; i++)
-		dims[i] = s->count ? s->at[0]->dims[i - 1] : dim_eval(v->type.dims[i], l->run->symbols);
+		dims[i] = s->count ? s->at[0]->dims[i - 1]
+				   : dim_eval(v->type.dims[i], l->run->symbols);
 	for (int k = 1; k < s->count; k++) {
 		if (!memcmp(s->at[k]->dims, s->at[0]->dims, sizeof(s->at[0]->dims)))
 			continue;
-		run_error(l->run, l->step->node, "a stacked result changes its dims in iteration %d", k);
+		run_error(l->run, l->step->node,
+			  "a stacked result changes its dims in iteration %d", k);
 		return NULL;
 	}
 	h = run_alloc(l->run, l->step->node, v->type.dtype, v->type.rank, dims);
@@ -197,7 +197,8 @@ static bool loop_finish(struct loop *l)
 	struct host **results = ARENA_ARRAY(&l->scratch, struct host *, n->out_count + 1);
 
 	for (int i = 0; i < l->stacked_count; i++) {
-		results[l->carried_count + i] = join(l, &l->stacked[i], n->out[l->carried_count + i]);
+		results[l->carried_count + i] =
+			join(l, &l->stacked[i], n->out[l->carried_count + i]);
 		if (results[l->carried_count + i])
 			continue;
 		while (i-- > 0)

@@ -6,11 +6,11 @@
 
 /* ---- elements ---- */
 
-#define LOAD_AS(type, field)                                      \
-	do {                                                      \
-		type v;                                           \
+#define LOAD_AS(type, field)                                          \
+	do {                                                          \
+		type v;                                               \
 		memcpy(&v, data + i * (int64_t)sizeof(v), sizeof(v)); \
-		x.field = v;                                      \
+		x.field = v;                                          \
 	} while (0)
 
 static unsigned packed_bits(enum dtype t, const unsigned char *data, int64_t i)
@@ -35,7 +35,8 @@ union scalar element_load(enum dtype t, const unsigned char *data, int64_t i)
 	switch (t) {
 	case DT_F32: LOAD_AS(float, f); break;
 	case DT_F64: LOAD_AS(double, f); break;
-	case DT_I64: case DT_U64: LOAD_AS(int64_t, i); break;
+	case DT_I64:
+	case DT_U64: LOAD_AS(int64_t, i); break;
 	case DT_I32: LOAD_AS(int32_t, i); break;
 	case DT_I16: LOAD_AS(int16_t, i); break;
 	case DT_I8: LOAD_AS(int8_t, i); break;
@@ -43,11 +44,15 @@ union scalar element_load(enum dtype t, const unsigned char *data, int64_t i)
 	case DT_U16: LOAD_AS(uint16_t, i); break;
 	case DT_U8: LOAD_AS(uint8_t, i); break;
 	case DT_BOOL: x.i = data[i] != 0; break;
-	case DT_F16: case DT_BF16:
+	case DT_F16:
+	case DT_BF16:
 		memcpy(&half, data + i * 2, sizeof(half));
 		x.f = dtype_decode_float(t, half);
 		break;
-	case DT_I4: case DT_U4: case DT_I2: case DT_U2: x.i = packed_load(t, data, i); break;
+	case DT_I4:
+	case DT_U4:
+	case DT_I2:
+	case DT_U2: x.i = packed_load(t, data, i); break;
 	default: x.f = dtype_decode_float(t, data[i]); break;
 	}
 	return x;
@@ -73,16 +78,24 @@ void element_store(enum dtype t, unsigned char *data, int64_t i, union scalar x)
 		break;
 	case DT_F64: memcpy(data + i * 8, &x.f, 8); break;
 	/* the low bytes come first: hosts are little endian, as the formats are */
-	case DT_I64: case DT_U64: memcpy(data + i * 8, &x.i, 8); break;
-	case DT_I32: case DT_U32: memcpy(data + i * 4, &x.i, 4); break;
-	case DT_I16: case DT_U16: memcpy(data + i * 2, &x.i, 2); break;
-	case DT_I8: case DT_U8: data[i] = (unsigned char)x.i; break;
+	case DT_I64:
+	case DT_U64: memcpy(data + i * 8, &x.i, 8); break;
+	case DT_I32:
+	case DT_U32: memcpy(data + i * 4, &x.i, 4); break;
+	case DT_I16:
+	case DT_U16: memcpy(data + i * 2, &x.i, 2); break;
+	case DT_I8:
+	case DT_U8: data[i] = (unsigned char)x.i; break;
 	case DT_BOOL: data[i] = x.i != 0; break;
-	case DT_F16: case DT_BF16:
+	case DT_F16:
+	case DT_BF16:
 		half = (uint16_t)dtype_encode_float(t, x.f);
 		memcpy(data + i * 2, &half, sizeof(half));
 		break;
-	case DT_I4: case DT_U4: case DT_I2: case DT_U2: packed_store(t, data, i, x.i); break;
+	case DT_I4:
+	case DT_U4:
+	case DT_I2:
+	case DT_U2: packed_store(t, data, i, x.i); break;
 	default: data[i] = (unsigned char)dtype_encode_float(t, x.f); break;
 	}
 }
@@ -151,14 +164,12 @@ void host_drop(struct host *h)
 	free(h);
 }
 
-int64_t host_count(const struct host *h)
-{
-	return dims_count(h->rank, h->dims);
-}
+int64_t host_count(const struct host *h) { return dims_count(h->rank, h->dims); }
 
 hone_tensor host_tensor(const struct host *h)
 {
-	hone_tensor t = {.data = h->data, .size = h->bytes, .rank = h->rank, .dtype = (int32_t)h->dtype};
+	hone_tensor t = {
+		.data = h->data, .size = h->bytes, .rank = h->rank, .dtype = (int32_t)h->dtype};
 
 	memcpy(t.dims, h->dims, sizeof(t.dims));
 	return t;
@@ -171,5 +182,6 @@ void host_copy(struct host *to, int64_t at, const struct host *from, int64_t fro
 	if (size && count)
 		memcpy(to->data + at * size, from->data + from_at * size, (size_t)(count * size));
 	for (int64_t i = 0; !size && i < count; i++)
-		element_store(to->dtype, to->data, at + i, element_load(from->dtype, from->data, from_at + i));
+		element_store(to->dtype, to->data, at + i,
+			      element_load(from->dtype, from->data, from_at + i));
 }

@@ -11,8 +11,14 @@ struct prepare {
 	struct engine_program *program;
 	struct graph *graph;
 	struct diag *diag;
-	struct { struct step **at; int count, room; } kernels; /* whose code is still to be made */
-	struct { const struct kernel **at; int count, room; } lowered;
+	struct {
+		struct step **at;
+		int count, room;
+	} kernels; /* whose code is still to be made */
+	struct {
+		const struct kernel **at;
+		int count, room;
+	} lowered;
 	bool ok;
 };
 
@@ -78,12 +84,16 @@ static void prepare_param(struct prepare *p, struct step *s)
 /* The symbols of a node, and of the nodes in a group. */
 static void prepare_symbols(struct prepare *p, struct step *s)
 {
-	struct { int *at; int count, room; } list = {0};
+	struct {
+		int *at;
+		int count, room;
+	} list = {0};
 	struct arena *a = &p->program->arena;
 
 	for (int i = 0; i < s->node->symbol_count; i++)
 		ARENA_PUSH(a, &list, s->node->symbols[i]);
-	for (const struct node *n = s->node->op == OP_group ? s->node->regions[0]->first : NULL; n; n = n->next) {
+	for (const struct node *n = s->node->op == OP_group ? s->node->regions[0]->first : NULL; n;
+	     n = n->next) {
 		for (int i = 0; i < n->symbol_count; i++)
 			ARENA_PUSH(a, &list, n->symbols[i]);
 	}
@@ -241,7 +251,8 @@ struct engine_program *interp_prepare(struct engine *e, struct graph *g, int pro
 		interp_release(program);
 		return NULL;
 	}
-	memo = code_memo_new(&program->arena, &g->exprs); /* lowering is over: no expressions are added */
+	memo = code_memo_new(&program->arena,
+			     &g->exprs); /* lowering is over: no expressions are added */
 	for (int i = 0; i < p.kernels.count; i++)
 		p.kernels.at[i]->code = code_compile(&program->arena, p.lowered.at[i], memo);
 	return program;

@@ -10,13 +10,16 @@ struct steps;
 /* A node, ready to run. */
 struct step {
 	const struct node *node;
-	const struct code *code;     /* of ops with a kernel, else NULL */
-	struct host *constant;       /* of const */
-	int param;                   /* of param: its number */
-	struct steps **regions;      /* of control flow */
-	const int *symbols;          /* all that it binds, also by the nodes in a group */
+	const struct code *code; /* of ops with a kernel, else NULL */
+	struct host *constant;   /* of const */
+	int param;               /* of param: its number */
+	struct steps **regions;  /* of control flow */
+	const int *symbols;      /* all that it binds, also by the nodes in a group */
 	int symbol_count;
-	struct { int *at; int count, room; } release; /* values last used here */
+	struct {
+		int *at;
+		int count, room;
+	} release; /* values last used here */
 };
 
 struct steps {
@@ -37,21 +40,27 @@ struct engine_program {
 	int value_count;
 	int *probe_of;   /* [value id]: 1 + the first probe of it, 0: none */
 	int *probe_next; /* [probe]: 1 + the next probe of the same value */
-	struct { struct run_param *at; int count, room; } params;
-	struct { struct host **at; int count, room; } constants;
+	struct {
+		struct run_param *at;
+		int count, room;
+	} params;
+	struct {
+		struct host **at;
+		int count, room;
+	} constants;
 };
 
 struct run {
 	struct engine_program *program;
-	struct host **values;      /* [value id] */
+	struct host **values; /* [value id] */
 	int64_t *symbols;
 	struct diag *diag;
 	engine_probe_fn *probe;
 	void *self;
-	double **bounds;           /* NULL, or [value id]: of outputs */
-	bool *is_output;           /* [value id] */
-	struct arena scratch;      /* freed at the end of the run */
-	struct host **returned;    /* by return_if: its values, each kept */
+	double **bounds;        /* NULL, or [value id]: of outputs */
+	bool *is_output;        /* [value id] */
+	struct arena scratch;   /* freed at the end of the run */
+	struct host **returned; /* by return_if: its values, each kept */
 	int returned_count;
 };
 
@@ -71,7 +80,8 @@ enum flow run_control(struct run *r, const struct step *s);
 void run_set(struct run *r, const struct value *v, struct host *h);
 void run_clear(struct run *r, const struct value *v);
 /* A new tensor; NULL: reported at the node. */
-struct host *run_alloc(struct run *r, const struct node *n, enum dtype t, int rank, const int64_t *dims);
+struct host *run_alloc(struct run *r, const struct node *n, enum dtype t, int rank,
+		       const int64_t *dims);
 /* Gives a symbol its value, if that is in its range. */
 bool run_bind(struct run *r, const struct node *n, int symbol, int64_t value);
 /* Binds the symbols listed by `n` that are dims of v's type, then checks h's dims against the type. */

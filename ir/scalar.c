@@ -28,10 +28,7 @@ static int64_t wrap(enum dtype t, uint64_t x)
 	}
 }
 
-static bool is_float(enum dtype t)
-{
-	return t == DT_F32 || t == DT_F64;
-}
+static bool is_float(enum dtype t) { return t == DT_F32 || t == DT_F64; }
 
 static bool is_unsigned(enum dtype t)
 {
@@ -41,9 +38,14 @@ static bool is_unsigned(enum dtype t)
 static int width(enum dtype t)
 {
 	switch (t) {
-	case DT_I8: case DT_U8: case DT_BOOL: return 8;
-	case DT_I16: case DT_U16: return 16;
-	case DT_I32: case DT_U32: case DT_F32: return 32;
+	case DT_I8:
+	case DT_U8:
+	case DT_BOOL: return 8;
+	case DT_I16:
+	case DT_U16: return 16;
+	case DT_I32:
+	case DT_U32:
+	case DT_F32: return 32;
 	default: return 64;
 	}
 }
@@ -109,10 +111,7 @@ static int64_t shift_right(enum dtype t, int64_t a, int64_t by)
 	return a < 0 ? (int64_t)~(~(uint64_t)a >> by) : a >> by;
 }
 
-static int64_t negate(enum dtype t, int64_t a)
-{
-	return wrap(t, 0 - (uint64_t)a);
-}
+static int64_t negate(enum dtype t, int64_t a) { return wrap(t, 0 - (uint64_t)a); }
 
 static int64_t sign_of(enum dtype t, int64_t a)
 {
@@ -218,10 +217,7 @@ static bool float_compare(enum expr_op op, double a, double b)
 	}
 }
 
-static double round_to(enum dtype t, double x)
-{
-	return t == DT_F32 ? (double)(float)x : x;
-}
+static double round_to(enum dtype t, double x) { return t == DT_F32 ? (double)(float)x : x; }
 
 /* Truncates toward zero and clamps; NaN gives 0. */
 static int64_t int_from_float(enum dtype t, double x)
@@ -302,7 +298,8 @@ static union scalar bits_cast(enum dtype from, enum dtype to, union scalar x)
 	return y;
 }
 
-union scalar scalar_eval(enum expr_op op, enum dtype operand, enum dtype result, const union scalar *arg)
+union scalar scalar_eval(enum expr_op op, enum dtype operand, enum dtype result,
+			 const union scalar *arg)
 {
 	union scalar y = {0};
 	bool two = op < EXPR_SCALAR_COUNT && arity[op] == 2;

@@ -49,15 +49,17 @@ static void answer_free(struct answer *a)
 	diag_reset(&a->diag);
 }
 
-static void answer_of(struct answer *a, struct engine *e, struct graph *g, const hone_tensor *inputs)
+static void answer_of(struct answer *a, struct engine *e, struct graph *g,
+		      const hone_tensor *inputs)
 {
 	struct engine_program *p = e->compile(e, g, 0, NULL, &a->diag);
 
 	a->compiled = p != NULL;
 	if (!p)
 		return;
-	a->ran = e == &interpreter ? interpreter_run_bounds(p, inputs, a->outputs, a->bounds, &a->diag)
-				   : e->run(p, inputs, a->outputs, NULL, NULL, &a->diag);
+	a->ran = e == &interpreter
+			 ? interpreter_run_bounds(p, inputs, a->outputs, a->bounds, &a->diag)
+			 : e->run(p, inputs, a->outputs, NULL, NULL, &a->diag);
 	e->release(p);
 }
 
@@ -67,11 +69,13 @@ static void answer_of(struct answer *a, struct engine *e, struct graph *g, const
 static double spacing(enum dtype t, double x)
 {
 	if (t == DT_F32)
-		return fmax((double)(nextafterf(fabsf((float)x), INFINITY) - fabsf((float)x)), 0x1p-149);
+		return fmax((double)(nextafterf(fabsf((float)x), INFINITY) - fabsf((float)x)),
+			    0x1p-149);
 	return nextafter(fabs(x), INFINITY) - fabs(x);
 }
 
-static double allowed(const struct generator *g, enum dtype t, double oracle, const hone_tensor *bounds, int64_t i)
+static double allowed(const struct generator *g, enum dtype t, double oracle,
+		      const hone_tensor *bounds, int64_t i)
 {
 	switch (g->judge) {
 	case JUDGE_ULP: return (g->tolerance + 0.5) * spacing(t, oracle);
@@ -81,8 +85,8 @@ static double allowed(const struct generator *g, enum dtype t, double oracle, co
 	}
 }
 
-static bool same_element(const struct generator *g, enum dtype t, union scalar x, union scalar oracle,
-			 const hone_tensor *bounds, bool judged, int64_t i)
+static bool same_element(const struct generator *g, enum dtype t, union scalar x,
+			 union scalar oracle, const hone_tensor *bounds, bool judged, int64_t i)
 {
 	if (!dtype_is_float(t))
 		return x.i == oracle.i;
@@ -107,7 +111,8 @@ static bool same_shape(const hone_tensor *a, const hone_tensor *b)
 	       !memcmp(a->dims, b->dims, sizeof(*a->dims) * (size_t)a->rank);
 }
 
-static bool same_output(const struct generator *g, int output, const struct answer *a, const struct answer *oracle)
+static bool same_output(const struct generator *g, int output, const struct answer *a,
+			const struct answer *oracle)
 {
 	const hone_tensor *x = &a->outputs[output], *y = &oracle->outputs[output];
 	enum dtype t = (enum dtype)y->dtype;
@@ -122,26 +127,30 @@ static bool same_output(const struct generator *g, int output, const struct answ
 		return false;
 	}
 	for (int64_t i = 0; i < dims_count(y->rank, y->dims); i++) {
-		union scalar found = element_load(t, x->data, i), expected = element_load(t, y->data, i);
+		union scalar found = element_load(t, x->data, i),
+			     expected = element_load(t, y->data, i);
 
 		if (same_element(g, t, found, expected, &oracle->bounds[output], judged, i))
 			continue;
 		if (dtype_is_float(t))
-			printf("output %d, element %lld (%s): %.9g, expected %.9g, allowed %.3g\n", output, (long long)i,
-			       judged ? g->subject : "exact", found.f, expected.f,
+			printf("output %d, element %lld (%s): %.9g, expected %.9g, allowed %.3g\n",
+			       output, (long long)i, judged ? g->subject : "exact", found.f,
+			       expected.f,
 			       judged ? allowed(g, t, expected.f, &oracle->bounds[output], i) : 0);
 		else
-			printf("output %d, element %lld: %lld, expected %lld\n", output, (long long)i,
-			       (long long)found.i, (long long)expected.i);
+			printf("output %d, element %lld: %lld, expected %lld\n", output,
+			       (long long)i, (long long)found.i, (long long)expected.i);
 		return false;
 	}
 	return true;
 }
 
-static bool same_answer(const struct generator *g, const struct answer *a, const struct answer *oracle)
+static bool same_answer(const struct generator *g, const struct answer *a,
+			const struct answer *oracle)
 {
 	if (a->ran != oracle->ran) {
-		printf("%s, but the oracle %s\n", a->ran ? "it ran" : "it failed", oracle->ran ? "ran" : "failed");
+		printf("%s, but the oracle %s\n", a->ran ? "it ran" : "it failed",
+		       oracle->ran ? "ran" : "failed");
 		diag_print(a->ran ? &oracle->diag : &a->diag, stdout, false);
 		return false;
 	}
@@ -154,10 +163,7 @@ static bool same_answer(const struct generator *g, const struct answer *a, const
 
 /* ---- one case ---- */
 
-static const char *text_of(struct generator *g)
-{
-	return graph_text(g->graph, &g->arena);
-}
+static const char *text_of(struct generator *g) { return graph_text(g->graph, &g->arena); }
 
 static struct graph *reparsed(struct generator *g, struct diag *d)
 {
@@ -177,7 +183,8 @@ static struct graph *reparsed(struct generator *g, struct diag *d)
 /* The graph of a variant; NULL: reported. */
 static struct graph *varied(struct generator *g, enum variant v, struct engine *e, struct diag *d)
 {
-	struct pipeline_options o = {.passes = v == VARIANT_GROUP ? "group" : NULL, .verify_each = true};
+	struct pipeline_options o = {.passes = v == VARIANT_GROUP ? "group" : NULL,
+				     .verify_each = true};
 
 	if (v == VARIANT_TEXT)
 		return reparsed(g, d);
@@ -246,7 +253,8 @@ static enum outcome run_case(const struct options *o, uint64_t seed, int steps, 
 }
 
 /* In a child; what it prints goes to the file `out`. */
-static enum outcome guarded(const struct options *o, uint64_t seed, int steps, enum variant v, FILE *out)
+static enum outcome guarded(const struct options *o, uint64_t seed, int steps, enum variant v,
+			    FILE *out)
 {
 	int status = 0;
 	pid_t child;
@@ -271,7 +279,8 @@ static enum outcome guarded(const struct options *o, uint64_t seed, int steps, e
 		return (enum outcome)WEXITSTATUS(status);
 	fseek(out, 0, SEEK_END);
 	if (WIFSIGNALED(status))
-		fprintf(out, "ended by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
+		fprintf(out, "ended by signal %d (%s)\n", WTERMSIG(status),
+			strsignal(WTERMSIG(status)));
 	else
 		fprintf(out, "ended with exit status %d\n", WEXITSTATUS(status));
 	return FAILED;
@@ -322,7 +331,8 @@ static void report(const struct options *o, uint64_t seed, enum variant v)
 			fclose(out);
 		out = NULL;
 	} while (steps < steps_of(o, seed));
-	printf("FAILED: --seed %llu --steps %d --count 1 --only %s\n", (ull)seed, steps, variant_names[v]);
+	printf("FAILED: --seed %llu --steps %d --count 1 --only %s\n", (ull)seed, steps,
+	       variant_names[v]);
 	if (!out) {
 		printf("it did not fail again\n");
 		return;
@@ -333,7 +343,10 @@ static void report(const struct options *o, uint64_t seed, enum variant v)
 
 /* Why cases were skipped, each reason once. */
 struct reasons {
-	struct { char text[200]; int times; } at[16];
+	struct {
+		char text[200];
+		int times;
+	} at[16];
 	int count;
 };
 
@@ -367,7 +380,8 @@ static bool read_options(int argc, char **argv, struct options *o)
 		else if (!strcmp(argv[i], "--cpu"))
 			o->cpu = argv[i + 1];
 		else if (!strcmp(argv[i], "--only"))
-			for (o->only = 0; o->only < VARIANT_COUNT && strcmp(variant_names[o->only], argv[i + 1]);)
+			for (o->only = 0; o->only < VARIANT_COUNT &&
+					  strcmp(variant_names[o->only], argv[i + 1]);)
 				o->only++;
 		else
 			return false;
@@ -382,7 +396,8 @@ int main(int argc, char **argv)
 	int outcomes[3] = {0};
 
 	if (!read_options(argc, argv, &o)) {
-		fprintf(stderr, "usage: differential [--seed N] [--count N] [--only text|group|native|passes] [--cpu CPU] "
+		fprintf(stderr, "usage: differential [--seed N] [--count N] [--only "
+				"text|group|native|passes] [--cpu CPU] "
 				"[--steps N]\n");
 		return 2;
 	}
@@ -393,7 +408,8 @@ int main(int argc, char **argv)
 			enum outcome result = SKIPPED;
 
 			if (o.only < 0 || v == o.only) {
-				result = guarded(&o, seed, steps_of(&o, seed), (enum variant)v, out);
+				result =
+					guarded(&o, seed, steps_of(&o, seed), (enum variant)v, out);
 				outcomes[result]++;
 				if (result == SKIPPED && out != stdout)
 					add_reason(&reasons, out);
@@ -406,6 +422,7 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < reasons.count; i++)
 		printf("skipped %d: %s\n", reasons.at[i].times, reasons.at[i].text);
-	printf("%d passed, %d failed, %d skipped\n", outcomes[PASSED], outcomes[FAILED], outcomes[SKIPPED]);
+	printf("%d passed, %d failed, %d skipped\n", outcomes[PASSED], outcomes[FAILED],
+	       outcomes[SKIPPED]);
 	return outcomes[FAILED] != 0;
 }

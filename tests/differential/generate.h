@@ -39,7 +39,7 @@ struct generator {
 	int count;
 	hone_tensor inputs[MAX_INPUTS];
 	double low, high;
-	bool special; /* inputs hold NaN and infinities too */
+	bool special;     /* inputs hold NaN and infinities too */
 	enum judge judge; /* of the last output; the others are exact */
 	double tolerance;
 	const char *subject; /* the operation judged */

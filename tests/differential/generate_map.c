@@ -61,7 +61,8 @@ static struct part leaf(struct maker *m, enum dtype t)
 
 static struct part make_bool(struct maker *m, int depth)
 {
-	static const enum expr_op compare[] = {EXPR_LT, EXPR_LE, EXPR_GT, EXPR_GE, EXPR_EQ, EXPR_NE};
+	static const enum expr_op compare[] = {EXPR_LT, EXPR_LE, EXPR_GT,
+					       EXPR_GE, EXPR_EQ, EXPR_NE};
 	static const enum expr_op logic[] = {EXPR_AND, EXPR_OR, EXPR_XOR};
 	enum dtype t = m->operands[draw_below(m->g, m->count)].e->type;
 	struct part a, b;
@@ -80,7 +81,8 @@ static struct part make_bool(struct maker *m, int depth)
 
 static struct part make_float(struct maker *m, enum dtype t, int depth)
 {
-	static const enum expr_op unary[] = {EXPR_NEG, EXPR_ABS, EXPR_FLOOR, EXPR_CEIL, EXPR_TRUNC, EXPR_RNE};
+	static const enum expr_op unary[] = {EXPR_NEG,  EXPR_ABS,   EXPR_FLOOR,
+					     EXPR_CEIL, EXPR_TRUNC, EXPR_RNE};
 	struct part a = make(m, t, depth - 1), b = make(m, t, depth - 1);
 	double limit = exact_limit(t);
 
@@ -103,18 +105,20 @@ static struct part make_float(struct maker *m, enum dtype t, int depth)
 	case 6: return (struct part){expr_unary(m->p, EXPR_SIGN, a.e), 1};
 	case 7:
 		b = (struct part){expr_int(m->p, t, 1 + draw_below(m->g, 7)), 7};
-		return (struct part){expr_binary(m->p, draw_one_in(m->g, 2) ? EXPR_MOD : EXPR_REM, a.e, b.e), 7};
+		return (struct part){
+			expr_binary(m->p, draw_one_in(m->g, 2) ? EXPR_MOD : EXPR_REM, a.e, b.e), 7};
 	default: break;
 	}
-	return (struct part){expr_binary(m->p, draw_one_in(m->g, 2) ? EXPR_MIN : EXPR_MAX, a.e, b.e),
-			     a.mag > b.mag ? a.mag : b.mag};
+	return (struct part){
+		expr_binary(m->p, draw_one_in(m->g, 2) ? EXPR_MIN : EXPR_MAX, a.e, b.e),
+		a.mag > b.mag ? a.mag : b.mag};
 }
 
 static struct part make_int(struct maker *m, enum dtype t, int depth)
 {
-	static const enum expr_op binary[] = {EXPR_ADD, EXPR_SUB, EXPR_MUL, EXPR_DIV, EXPR_MOD, EXPR_REM,
-					      EXPR_MIN, EXPR_MAX, EXPR_AND, EXPR_OR,  EXPR_XOR, EXPR_SHL,
-					      EXPR_SHR};
+	static const enum expr_op binary[] = {EXPR_ADD, EXPR_SUB, EXPR_MUL, EXPR_DIV, EXPR_MOD,
+					      EXPR_REM, EXPR_MIN, EXPR_MAX, EXPR_AND, EXPR_OR,
+					      EXPR_XOR, EXPR_SHL, EXPR_SHR};
 	static const enum expr_op unary[] = {EXPR_NEG, EXPR_ABS, EXPR_SIGN, EXPR_INVERT};
 	struct part a = make(m, t, depth - 1), b;
 
@@ -134,7 +138,8 @@ static struct part make(struct maker *m, enum dtype t, int depth)
 		c = make(m, DT_BOOL, depth - 1);
 		a = make(m, t, depth - 1);
 		b = make(m, t, depth - 1);
-		return (struct part){expr_select(m->p, c.e, a.e, b.e), a.mag > b.mag ? a.mag : b.mag};
+		return (struct part){expr_select(m->p, c.e, a.e, b.e),
+				     a.mag > b.mag ? a.mag : b.mag};
 	}
 	if (t == DT_BOOL)
 		return make_bool(m, depth);
@@ -196,9 +201,10 @@ bool step_map(struct generator *g)
 /* A cast to a storage type, and to others. */
 bool step_cast(struct generator *g)
 {
-	static const enum dtype types[] = {DT_F16, DT_BF16, DT_F32, DT_F64, DT_I8,         DT_U8,     DT_I4,   DT_U4,
-					   DT_I2,  DT_U2,   DT_I64, DT_U16, DT_F8E4M3FN,   DT_F8E5M2, DT_BOOL, DT_I32,
-					   DT_F8E4M3FNUZ, DT_F8E5M2FNUZ};
+	static const enum dtype types[] = {DT_F16, DT_BF16,       DT_F32,       DT_F64,    DT_I8,
+					   DT_U8,  DT_I4,         DT_U4,        DT_I2,     DT_U2,
+					   DT_I64, DT_U16,        DT_F8E4M3FN,  DT_F8E5M2, DT_BOOL,
+					   DT_I32, DT_F8E4M3FNUZ, DT_F8E5M2FNUZ};
 	enum dtype t = types[draw_below(g, (int)(sizeof(types) / sizeof(*types)))];
 	struct item x = pick(g);
 	struct value *v = x.v;
@@ -223,18 +229,19 @@ static const struct function {
 	enum expr_op op;
 	double low, high, ulp;
 } functions[] = {
-	{EXPR_SQRT, 0, 9, 0.5},    {EXPR_EXP, -20, 20, 2},    {EXPR_LOG, 0.001, 50, 2},
-	{EXPR_LOG1P, -0.9, 20, 2}, {EXPR_POW, 0.01, 5, 2},    {EXPR_SIN, -20, 20, 2},
-	{EXPR_COS, -20, 20, 2},    {EXPR_TAN, -1.5, 1.5, 4},  {EXPR_ASIN, -1, 1, 4},
-	{EXPR_ACOS, -1, 1, 4},     {EXPR_ATAN, -20, 20, 4},   {EXPR_SINH, -9, 9, 4},
-	{EXPR_COSH, -9, 9, 4},     {EXPR_TANH, -9, 9, 4},     {EXPR_ASINH, -9, 9, 4},
+	{EXPR_SQRT, 0, 9, 0.5},    {EXPR_EXP, -20, 20, 2},       {EXPR_LOG, 0.001, 50, 2},
+	{EXPR_LOG1P, -0.9, 20, 2}, {EXPR_POW, 0.01, 5, 2},       {EXPR_SIN, -20, 20, 2},
+	{EXPR_COS, -20, 20, 2},    {EXPR_TAN, -1.5, 1.5, 4},     {EXPR_ASIN, -1, 1, 4},
+	{EXPR_ACOS, -1, 1, 4},     {EXPR_ATAN, -20, 20, 4},      {EXPR_SINH, -9, 9, 4},
+	{EXPR_COSH, -9, 9, 4},     {EXPR_TANH, -9, 9, 4},        {EXPR_ASINH, -9, 9, 4},
 	{EXPR_ACOSH, 1, 20, 4},    {EXPR_ATANH, -0.95, 0.95, 4}, {EXPR_ERF, -4, 4, 4},
 	{EXPR_DIV, -9, 9, 0.5},
 };
 
 bool step_function(struct generator *g)
 {
-	const struct function *f = &functions[draw_below(g, (int)(sizeof(functions) / sizeof(*functions)))];
+	const struct function *f =
+		&functions[draw_below(g, (int)(sizeof(functions) / sizeof(*functions)))];
 	struct expr_pool *p = &g->graph->exprs;
 	enum dtype t = draw_one_in(g, 4) ? DT_F64 : DT_F32;
 	struct item x = pick(g);
@@ -247,7 +254,8 @@ bool step_function(struct generator *g)
 	x = add_input(g, t, x.v->type.rank, x.v->type.dims, -1);
 	if (!x.v)
 		return false;
-	e = scalar_arity(f->op) == 2 ? expr_binary(p, f->op, a, expr_real(p, t, 1.75)) : expr_unary(p, f->op, a);
+	e = scalar_arity(f->op) == 2 ? expr_binary(p, f->op, a, expr_real(p, t, 1.75))
+				     : expr_unary(p, f->op, a);
 	g->judge = JUDGE_ULP;
 	g->tolerance = f->ulp;
 	g->subject = scalar_text(f->op);

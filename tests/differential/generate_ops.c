@@ -5,17 +5,16 @@
 
 #define WORK_MAX 300000 /* multiply-adds of one operator */
 
-static struct value *add(struct generator *g, enum op_id op, int count, struct value *const *in, const void *attrs)
+static struct value *add(struct generator *g, enum op_id op, int count, struct value *const *in,
+			 const void *attrs)
 {
-	struct node *n = graph_add(&g->b, &(struct node_spec){.op = op, .in_count = count, .in = in, .attrs = attrs});
+	struct node *n = graph_add(
+		&g->b, &(struct node_spec){.op = op, .in_count = count, .in = in, .attrs = attrs});
 
 	return n ? n->out[0] : NULL;
 }
 
-static double small(enum dtype t)
-{
-	return exact_limit(t) < 5 ? 1 : 4;
-}
+static double small(enum dtype t) { return exact_limit(t) < 5 ? 1 : 4; }
 
 /* Some of x's axes, ascending, as many as are fewer than `max`. */
 static struct ints draw_axes(struct generator *g, const struct value *v, int max)
@@ -59,7 +58,8 @@ static bool step_reduce(struct generator *g, struct item x)
 		return false;
 	if (attrs.kind == REDUCE_SUM)
 		x.mag *= terms_of(g, x.v, attrs.axes);
-	if (dtype_is_float(x.v->type.dtype) && terms_of(g, x.v, attrs.axes) == 0 && attrs.kind != REDUCE_SUM)
+	if (dtype_is_float(x.v->type.dtype) && terms_of(g, x.v, attrs.axes) == 0 &&
+	    attrs.kind != REDUCE_SUM)
 		return false; /* infinities */
 	return keep(g, add(g, OP_reduce, 1, &x.v, &attrs), x.mag);
 }
@@ -76,7 +76,8 @@ static bool step_argreduce(struct generator *g, struct item x)
 
 static bool step_cumulate(struct generator *g, struct item x)
 {
-	struct attrs_cumulate attrs = {.exclusive = draw_one_in(g, 2), .reverse = draw_one_in(g, 2)};
+	struct attrs_cumulate attrs = {.exclusive = draw_one_in(g, 2),
+				       .reverse = draw_one_in(g, 2)};
 
 	if (!x.v->type.rank || x.v->type.dtype == DT_BOOL)
 		return false;
@@ -84,7 +85,8 @@ static bool step_cumulate(struct generator *g, struct item x)
 	attrs.kind = dtype_is_float(x.v->type.dtype) ? 0 : draw_below(g, 4);
 	if (!summable(g, &x, (double)size_of(g, x.v->type.dims[attrs.axis])))
 		return false;
-	return keep(g, add(g, OP_cumulate, 1, &x.v, &attrs), x.mag * (double)size_of(g, x.v->type.dims[attrs.axis]));
+	return keep(g, add(g, OP_cumulate, 1, &x.v, &attrs),
+		    x.mag * (double)size_of(g, x.v->type.dims[attrs.axis]));
 }
 
 static bool step_matmul(struct generator *g, struct item x)
@@ -132,7 +134,8 @@ static bool step_conv(struct generator *g, struct item x)
 	struct item w;
 	int64_t channels, terms;
 
-	if (spatial < 1 || spatial > 3 || t->dtype == DT_BOOL || x.open || !dim_is_const(t->dims[t->rank - 1]))
+	if (spatial < 1 || spatial > 3 || t->dtype == DT_BOOL || x.open ||
+	    !dim_is_const(t->dims[t->rank - 1]))
 		return false;
 	channels = terms = size_of(g, t->dims[t->rank - 1]);
 	if (channels && draw_one_in(g, 3))
@@ -149,7 +152,8 @@ static bool step_conv(struct generator *g, struct item x)
 	dims[spatial] = constant(g, channels / attrs.group);
 	dims[spatial + 1] = constant(g, attrs.group * (1 + draw_below(g, 4)));
 	w = add_input(g, t->dtype, spatial + 2, dims, small(t->dtype));
-	if (!w.v || !summable(g, &x, w.mag * (double)terms) || count_of(g, w.v) * count_of(g, x.v) > WORK_MAX * 10)
+	if (!w.v || !summable(g, &x, w.mag * (double)terms) ||
+	    count_of(g, w.v) * count_of(g, x.v) > WORK_MAX * 10)
 		return false;
 	in[1] = w.v;
 	return keep(g, add(g, OP_conv, 2, in, &attrs), x.mag * w.mag * (double)terms);
@@ -159,7 +163,9 @@ static bool step_pool(struct generator *g, struct item x)
 {
 	const struct type *t = &x.v->type;
 	int spatial = t->rank - 2;
-	struct attrs_pool attrs = {.kind = draw_one_in(g, 3) ? REDUCE_SUM : draw_one_in(g, 2) ? REDUCE_MIN : REDUCE_MAX};
+	struct attrs_pool attrs = {.kind = draw_one_in(g, 3)   ? REDUCE_SUM
+					   : draw_one_in(g, 2) ? REDUCE_MIN
+							       : REDUCE_MAX};
 	double terms = 1;
 
 	if (spatial < 1 || spatial > 3 || t->dtype == DT_BOOL || x.open)
@@ -174,7 +180,8 @@ static bool step_pool(struct generator *g, struct item x)
 	}
 	if (attrs.kind == REDUCE_SUM && !summable(g, &x, terms))
 		return false;
-	return keep(g, add(g, OP_pool, 1, &x.v, &attrs), attrs.kind == REDUCE_SUM ? x.mag * terms : x.mag);
+	return keep(g, add(g, OP_pool, 1, &x.v, &attrs),
+		    attrs.kind == REDUCE_SUM ? x.mag * terms : x.mag);
 }
 
 /* ---- movement ---- */
@@ -184,14 +191,16 @@ static bool step_reshape(struct generator *g, struct item x)
 {
 	const struct type *t = &x.v->type;
 	struct dim_pool *p = &g->graph->dims;
-	int at = t->rank ? draw_below(g, t->rank) : 0, rank = 0, way = draw_below(g, 3), divisor = 2 + draw_below(g, 2);
+	int at = t->rank ? draw_below(g, t->rank) : 0, rank = 0, way = draw_below(g, 3),
+	    divisor = 2 + draw_below(g, 2);
 	dim dims[HONE_MAX_RANK + 1];
 
 	for (int i = 0; i < t->rank; i++) {
 		if (i == at && way == 1 && i + 1 < t->rank) {
 			dims[rank++] = dim_mul(p, t->dims[i], t->dims[i + 1]);
 			i++;
-		} else if (i == at && way == 2 && dim_is_const(t->dims[i]) && t->dims[i]->value % divisor == 0) {
+		} else if (i == at && way == 2 && dim_is_const(t->dims[i]) &&
+			   t->dims[i]->value % divisor == 0) {
 			dims[rank++] = constant(g, t->dims[i]->value / divisor);
 			dims[rank++] = constant(g, divisor);
 		} else {
@@ -300,7 +309,8 @@ static bool step_concat(struct generator *g, struct item x)
 
 static bool step_gather(struct generator *g, struct item x)
 {
-	int kind = draw_below(g, 3), rank = x.v->type.rank, axis = draw_below(g, rank), index_rank = rank;
+	int kind = draw_below(g, 3), rank = x.v->type.rank, axis = draw_below(g, rank),
+	    index_rank = rank;
 	dim dims[HONE_MAX_RANK];
 	struct value *index;
 	int64_t below;
@@ -333,7 +343,8 @@ static bool step_gather(struct generator *g, struct item x)
 static bool step_scatter(struct generator *g, struct item x)
 {
 	int rank = x.v->type.rank, axis = draw_below(g, rank), n = draw_below(g, 5);
-	struct attrs_scatter attrs = {.kind = draw_one_in(g, 2), .axis = axis, .combine = draw_below(g, 5)};
+	struct attrs_scatter attrs = {
+		.kind = draw_one_in(g, 2), .axis = axis, .combine = draw_below(g, 5)};
 	dim dims[HONE_MAX_RANK], vector[1];
 	struct value *in[3] = {x.v};
 	struct item u;
@@ -365,14 +376,16 @@ static bool step_topk(struct generator *g, struct item x)
 	struct node *n;
 	dim size;
 
-	if (!x.v->type.rank || x.open || dtype_bits(x.v->type.dtype) < 8 || x.v->type.dtype == DT_BOOL)
+	if (!x.v->type.rank || x.open || dtype_bits(x.v->type.dtype) < 8 ||
+	    x.v->type.dtype == DT_BOOL)
 		return false;
 	attrs.axis = draw_below(g, x.v->type.rank);
 	size = x.v->type.dims[attrs.axis];
 	if (!dim_is_const(size))
 		return false;
 	attrs.k = constant(g, draw_below(g, (int)size->value + 1));
-	n = graph_add(&g->b, &(struct node_spec){.op = OP_topk, .in_count = 1, .in = &x.v, .attrs = &attrs});
+	n = graph_add(&g->b, &(struct node_spec){
+				     .op = OP_topk, .in_count = 1, .in = &x.v, .attrs = &attrs});
 	return n && keep(g, n->out[0], x.mag) && keep(g, n->out[1], 0);
 }
 
@@ -391,7 +404,10 @@ static bool step_nonzero(struct generator *g, struct item x)
 		return false;
 	symbol = graph_symbol(g->graph, "K", INT64_MAX, x.v->type.dims[0]);
 	g->symbols[symbol] = size_of(g, x.v->type.dims[0]);
-	n = graph_add(&g->b, &(struct node_spec){.op = OP_nonzero, .in_count = 1, .in = &flags.v, .symbol_count = 1,
+	n = graph_add(&g->b, &(struct node_spec){.op = OP_nonzero,
+						 .in_count = 1,
+						 .in = &flags.v,
+						 .symbol_count = 1,
 						 .symbols = &symbol});
 	return n && keep(g, add_gather(&g->b, 0, x.v, n->out[0], 0, 0), x.mag);
 }
@@ -427,8 +443,12 @@ static bool step_control(struct generator *g, struct item x)
 			return false;
 		region_set_results(g->graph, r[i], 1, &y);
 	}
-	n = graph_add(&g->b, &(struct node_spec){.op = OP_if, .in_count = 1, .in = &condition, .out_count = 1,
-						 .region_count = 2, .regions = r});
+	n = graph_add(&g->b, &(struct node_spec){.op = OP_if,
+						 .in_count = 1,
+						 .in = &condition,
+						 .out_count = 1,
+						 .region_count = 2,
+						 .regions = r});
 	return n && keep(g, n->out[0], x.mag);
 }
 
@@ -451,7 +471,8 @@ static bool step_loop(struct generator *g, struct item x)
 	c = region_param(g->graph, r, NULL, &flag);
 	v = region_param(g->graph, r, NULL, &x.v->type);
 	inner.region = r;
-	y[0] = add_map_text(&inner, "(i, c) -> c & i < 2", DT_NONE, 2, (struct value *[]){i, c}, 0, NULL);
+	y[0] = add_map_text(&inner, "(i, c) -> c & i < 2", DT_NONE, 2, (struct value *[]){i, c}, 0,
+			    NULL);
 	y[1] = y[2] = add_unary(&inner, EXPR_NEG, v);
 	if (!y[0] || !y[1] || y[1]->type.dtype != x.v->type.dtype)
 		return false;
@@ -460,8 +481,13 @@ static bool step_loop(struct generator *g, struct item x)
 		symbol = graph_symbol(g->graph, "turns", 4, NULL);
 		g->symbols[symbol] = 4;
 	}
-	n = graph_add(&g->b, &(struct node_spec){.op = OP_loop, .in_count = 3, .in = in, .out_count = stacks ? 2 : 1,
-						 .region_count = 1, .regions = &r, .symbol_count = stacks,
+	n = graph_add(&g->b, &(struct node_spec){.op = OP_loop,
+						 .in_count = 3,
+						 .in = in,
+						 .out_count = stacks ? 2 : 1,
+						 .region_count = 1,
+						 .regions = &r,
+						 .symbol_count = stacks,
 						 .symbols = &symbol});
 	return n && keep(g, n->out[stacks], x.mag);
 }
@@ -469,10 +495,12 @@ static bool step_loop(struct generator *g, struct item x)
 bool step_any(struct generator *g)
 {
 	static bool (*const steps[])(struct generator *, struct item) = {
-		step_reduce, step_reduce,    step_argreduce, step_cumulate, step_matmul, step_matmul, step_conv,
-		step_conv,   step_pool,      step_reshape,   step_reshape,  step_transpose, step_transpose,
-		step_slice,  step_slice,     step_expand,    step_pad,      step_pad,    step_concat, step_concat,
-		step_gather, step_scatter,   step_topk,      step_nonzero,  step_source, step_control, step_loop,
+		step_reduce,  step_reduce,    step_argreduce, step_cumulate, step_matmul,
+		step_matmul,  step_conv,      step_conv,      step_pool,     step_reshape,
+		step_reshape, step_transpose, step_transpose, step_slice,    step_slice,
+		step_expand,  step_pad,       step_pad,       step_concat,   step_concat,
+		step_gather,  step_scatter,   step_topk,      step_nonzero,  step_source,
+		step_control, step_loop,
 	};
 	int which = draw_below(g, 38);
 
@@ -507,7 +535,8 @@ static bool inexact_normalize(struct generator *g, struct item x)
 
 static bool inexact_softmax(struct generator *g, struct item x)
 {
-	struct attrs_softmax attrs = {.axis = draw_below(g, x.v->type.rank), .log = draw_one_in(g, 3)};
+	struct attrs_softmax attrs = {.axis = draw_below(g, x.v->type.rank),
+				      .log = draw_one_in(g, 3)};
 	double n = (double)size_of(g, x.v->type.dims[attrs.axis]);
 
 	g->judge = JUDGE_ABS; /* results of softmax are up to 1, of its logarithm up to 4 + log n */
@@ -524,8 +553,8 @@ static bool inexact_reduce(struct generator *g, struct item x)
 
 bool step_inexact(struct generator *g)
 {
-	static bool (*const steps[])(struct generator *, struct item) = {inexact_matmul, inexact_normalize,
-									  inexact_softmax, inexact_reduce};
+	static bool (*const steps[])(struct generator *, struct item) = {
+		inexact_matmul, inexact_normalize, inexact_softmax, inexact_reduce};
 	static const char *const names[] = {"matmul", "normalize", "softmax", "reduce"};
 	int which = draw_below(g, 6);
 	dim dims[2] = {constant(g, draw_size(g)), constant(g, draw_size(g))};

@@ -41,7 +41,8 @@ static void open_test(struct test *t, const char *text)
 		fail_with(t, "not compiled");
 }
 
-static void add_input(struct test *t, enum dtype type, int rank, const int64_t *dims, const void *data)
+static void add_input(struct test *t, enum dtype type, int rank, const int64_t *dims,
+		      const void *data)
 {
 	hone_tensor *x = &t->in[t->in_count++];
 	int64_t count = 1;
@@ -54,7 +55,8 @@ static void add_input(struct test *t, enum dtype type, int rank, const int64_t *
 		memcpy(x->dims, dims, sizeof(*dims) * (size_t)rank);
 }
 
-#define DIMS(...) (const int64_t[]){__VA_ARGS__}
+#define DIMS(...)                         \
+	(const int64_t[]) { __VA_ARGS__ }
 
 static void drop_outputs(struct test *t)
 {
@@ -112,10 +114,11 @@ static void padded_convolution_equals_direct_loops(void **state)
 	float x[2 * 5 * 6 * 3], w[3 * 3 * 3 * 4];
 
 	(void)state;
-	open_test(&t, "func @f(%x: f32[N,5,6,3], %w: f32[3,3,3,4]) -> (%y: f32[N,5,6,4]) dims(N) {\n"
-		      "  %p: f32[N,7,8,3] = pad(%x) {lo=[0,1,1,0], hi=[0,1,1,0]}\n"
-		      "  %y: f32[N,5,6,4] = conv(%p, %w)\n"
-		      "  return %y\n}\n");
+	open_test(&t,
+		  "func @f(%x: f32[N,5,6,3], %w: f32[3,3,3,4]) -> (%y: f32[N,5,6,4]) dims(N) {\n"
+		  "  %p: f32[N,7,8,3] = pad(%x) {lo=[0,1,1,0], hi=[0,1,1,0]}\n"
+		  "  %y: f32[N,5,6,4] = conv(%p, %w)\n"
+		  "  return %y\n}\n");
 	for (int i = 0; i < 180; i++)
 		x[i] = (float)(i * 7 % 11) - 5;
 	for (int i = 0; i < 108; i++)
@@ -130,8 +133,9 @@ static void padded_convolution_equals_direct_loops(void **state)
 
 		for (int k = 0; k < 27; k++) {
 			int a = h + k / 9 - 1, b = c + k / 3 % 3 - 1;
-			float term = a < 0 || a > 4 || b < 0 || b > 5 ? 0
-				     : x[((n * 5 + a) * 6 + b) * 3 + k % 3] * w[k * 4 + o];
+			float term = a < 0 || a > 4 || b < 0 || b > 5
+					     ? 0
+					     : x[((n * 5 + a) * 6 + b) * 3 + k % 3] * w[k * 4 + o];
 
 			sum += term;
 			terms += fabsf(term);
@@ -148,7 +152,8 @@ static void float_sums_are_rounded_once(void **state)
 	struct test t;
 
 	(void)state;
-	open_test(&t, "func @f(%x: f32[3]) -> (%y: f32[]) {\n  %y: f32[] = reduce(%x) {kind=sum}\n  return %y\n}\n");
+	open_test(&t, "func @f(%x: f32[3]) -> (%y: f32[]) {\n  %y: f32[] = reduce(%x) {kind=sum}\n "
+		      " return %y\n}\n");
 	add_input(&t, DT_F32, 1, DIMS(3), x);
 	run(&t);
 	assert_true(f32_at(&t, 0, 0) == 1);
@@ -160,7 +165,8 @@ static void empty_reductions_give_the_identity(void **state)
 	struct test t;
 
 	(void)state;
-	open_test(&t, "func @f(%x: f32[N], %i: i8[N]) -> (%s: f32[], %m: f32[], %l: i8[], %p: i8[]) dims(N) {\n"
+	open_test(&t, "func @f(%x: f32[N], %i: i8[N]) -> (%s: f32[], %m: f32[], %l: i8[], %p: "
+		      "i8[]) dims(N) {\n"
 		      "  %s: f32[] = reduce(%x) {kind=sum}\n  %m: f32[] = reduce(%x) {kind=max}\n"
 		      "  %l: i8[] = reduce(%i) {kind=min}\n  %p: i8[] = reduce(%i) {kind=prod}\n"
 		      "  return %s, %m, %l, %p\n}\n");
@@ -180,9 +186,10 @@ static void positions_of_extremes(void **state)
 	struct test t;
 
 	(void)state;
-	open_test(&t, "func @f(%x: f32[2,5]) -> (%a: i64[2], %b: i64[2]) {\n"
-		      "  %a: i64[2] = argreduce(%x) {kind=argmax, axis=1}\n"
-		      "  %b: i64[2] = argreduce(%x) {kind=argmax_last, axis=1}\n  return %a, %b\n}\n");
+	open_test(&t,
+		  "func @f(%x: f32[2,5]) -> (%a: i64[2], %b: i64[2]) {\n"
+		  "  %a: i64[2] = argreduce(%x) {kind=argmax, axis=1}\n"
+		  "  %b: i64[2] = argreduce(%x) {kind=argmax_last, axis=1}\n  return %a, %b\n}\n");
 	add_input(&t, DT_F32, 2, DIMS(2, 5), x);
 	run(&t);
 	assert_int_equal(i64_at(&t, 0, 0), 1);
@@ -311,7 +318,8 @@ static void results_with_dims_found_at_run_time(void **state)
 
 	(void)state;
 	open_test(&t, "func @f(%m: bool[N], %x: f32[N]) -> (%y: f32[K]) dims(N) {\n"
-		      "  %k: i64[K] = nonzero(%m) dims(K <= N)\n  %y: f32[K] = gather(%x, %k)\n  return %y\n}\n");
+		      "  %k: i64[K] = nonzero(%m) dims(K <= N)\n  %y: f32[K] = gather(%x, %k)\n  "
+		      "return %y\n}\n");
 	add_input(&t, DT_BOOL, 1, DIMS(5), flags);
 	add_input(&t, DT_F32, 1, DIMS(5), x);
 	run(&t);
@@ -347,8 +355,10 @@ static void if_takes_one_branch(void **state)
 
 	(void)state;
 	open_test(&t, "func @f(%c: bool[], %x: i64[1]) -> (%y: i64[1]) {\n"
-		      "  %y: i64[1] = if(%c) {\n    %a: i64[1] = map(%x) (a: i64) -> a + 1\n    yield %a\n"
-		      "  } else {\n    %b: i64[1] = map(%x) (a: i64) -> a * 2\n    yield %b\n  }\n  return %y\n}\n");
+		      "  %y: i64[1] = if(%c) {\n    %a: i64[1] = map(%x) (a: i64) -> a + 1\n    "
+		      "yield %a\n"
+		      "  } else {\n    %b: i64[1] = map(%x) (a: i64) -> a * 2\n    yield %b\n  }\n "
+		      " return %y\n}\n");
 	add_input(&t, DT_BOOL, 0, NULL, "\1");
 	add_input(&t, DT_I64, 1, DIMS(1), x);
 	run(&t);
@@ -367,7 +377,8 @@ static void loop_carries_and_stacks(void **state)
 	(void)state;
 	open_test(&t, "func @f(%n: i64[], %v: i64[]) -> (%last: i64[], %all: i64[S]) {\n"
 		      "  %yes: bool[] = const splat(true)\n"
-		      "  %last: i64[], %all: i64[S] = loop(%n, %yes, %v) dims(S) do (%i: i64[], %c: bool[], %a: i64[]) {\n"
+		      "  %last: i64[], %all: i64[S] = loop(%n, %yes, %v) dims(S) do (%i: i64[], "
+		      "%c: bool[], %a: i64[]) {\n"
 		      "    %b: i64[] = map(%a) (a: i64) -> a * 2\n"
 		      "    %go: bool[] = map(%b) (b: i64) -> b < 50\n"
 		      "    yield %go, %b, %a\n  }\n  return %last, %all\n}\n");
@@ -390,10 +401,12 @@ static void scan_takes_slices(void **state)
 	struct test t;
 
 	(void)state;
-	open_test(&t, "func @f(%s: i64[2], %x: i64[T,2]) -> (%last: i64[2], %all: i64[T,2]) dims(T) {\n"
-		      "  %last: i64[2], %all: i64[T,2] = scan(%s, %x) {carried=1, length=T} do (%a: i64[2], %b: i64[2]) {\n"
-		      "    %c: i64[2] = map(%a, %b) (a: i64, b: i64) -> a + b\n    yield %c, %c\n  }\n"
-		      "  return %last, %all\n}\n");
+	open_test(&t,
+		  "func @f(%s: i64[2], %x: i64[T,2]) -> (%last: i64[2], %all: i64[T,2]) dims(T) {\n"
+		  "  %last: i64[2], %all: i64[T,2] = scan(%s, %x) {carried=1, length=T} do (%a: "
+		  "i64[2], %b: i64[2]) {\n"
+		  "    %c: i64[2] = map(%a, %b) (a: i64, b: i64) -> a + b\n    yield %c, %c\n  }\n"
+		  "  return %last, %all\n}\n");
 	add_input(&t, DT_I64, 1, DIMS(2), start);
 	add_input(&t, DT_I64, 2, DIMS(3, 2), x);
 	run(&t);
@@ -457,7 +470,8 @@ static void probes_see_values_in_groups(void **state)
 
 	(void)state;
 	open_test(&t, "func @f(%x: f32[2]) -> (%y: f32[2]) {\n  %y: f32[2] = group {\n"
-		      "    %a: f32[2] = map(%x) (a: f32) -> a + 1\n    %b: f32[2] = map(%a) (a: f32) -> a * 2\n"
+		      "    %a: f32[2] = map(%x) (a: f32) -> a + 1\n    %b: f32[2] = map(%a) (a: "
+		      "f32) -> a * 2\n"
 		      "    yield %b\n  }\n  return %y\n}\n");
 	add_input(&t, DT_F32, 1, DIMS(2), x);
 	run(&t);

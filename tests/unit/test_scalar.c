@@ -152,12 +152,13 @@ static void exhaust(enum expr_op op, enum dtype t)
 
 	for (int a = low; a <= high; a++) {
 		for (int b = low; b <= high; b++) {
-			int expected = compare ? holds(op, a, b) : fit(is_signed, defined(op, a, b));
+			int expected =
+				compare ? holds(op, a, b) : fit(is_signed, defined(op, a, b));
 			int64_t found = ints(op, t, compare ? DT_BOOL : t, a, b);
 
 			if (found != expected)
-				fail_msg("%s of %s %d, %d is %lld, expected %d", scalar_text(op), dtype_name(t),
-					 a, b, (long long)found, expected);
+				fail_msg("%s of %s %d, %d is %lld, expected %d", scalar_text(op),
+					 dtype_name(t), a, b, (long long)found, expected);
 		}
 	}
 }
@@ -165,9 +166,9 @@ static void exhaust(enum expr_op op, enum dtype t)
 static void eight_bit_operations_follow_their_definitions(void **state)
 {
 	static const enum expr_op ops[] = {
-		EXPR_ADD, EXPR_SUB, EXPR_MUL, EXPR_DIV, EXPR_MOD, EXPR_REM, EXPR_NEG, EXPR_ABS,
-		EXPR_SIGN, EXPR_MIN, EXPR_MAX, EXPR_LT, EXPR_LE, EXPR_GT, EXPR_GE, EXPR_EQ,
-		EXPR_NE, EXPR_AND, EXPR_OR, EXPR_XOR, EXPR_INVERT, EXPR_SHL, EXPR_SHR,
+		EXPR_ADD,  EXPR_SUB, EXPR_MUL, EXPR_DIV, EXPR_MOD,    EXPR_REM, EXPR_NEG, EXPR_ABS,
+		EXPR_SIGN, EXPR_MIN, EXPR_MAX, EXPR_LT,  EXPR_LE,     EXPR_GT,  EXPR_GE,  EXPR_EQ,
+		EXPR_NE,   EXPR_AND, EXPR_OR,  EXPR_XOR, EXPR_INVERT, EXPR_SHL, EXPR_SHR,
 	};
 
 	(void)state;
@@ -220,7 +221,9 @@ static void integers_wrap_at_their_width(void **state)
 
 		assert_int_equal(ints(EXPR_ADD, t, t, max, 1), min);
 		assert_int_equal(ints(EXPR_SUB, t, t, min, 1), max);
-		assert_int_equal(ints(EXPR_MUL, t, t, max, 2), i < 3 ? -2 : t == DT_U64 ? -2 : max - 1);
+		assert_int_equal(ints(EXPR_MUL, t, t, max, 2), i < 3         ? -2
+							       : t == DT_U64 ? -2
+									     : max - 1);
 		assert_int_equal(ints(EXPR_DIV, t, t, max, 0), 0);
 		assert_int_equal(ints(EXPR_REM, t, t, max, 0), 0);
 		assert_int_equal(ints(EXPR_MOD, t, t, max, 0), 0);
@@ -282,7 +285,8 @@ static void unsigned_64_bit_values_use_all_bits(void **state)
 
 static void float_to_integer_truncates_and_saturates(void **state)
 {
-	static const enum dtype all[] = {DT_I8, DT_I16, DT_I32, DT_I64, DT_U8, DT_U16, DT_U32, DT_U64};
+	static const enum dtype all[] = {DT_I8, DT_I16, DT_I32, DT_I64,
+					 DT_U8, DT_U16, DT_U32, DT_U64};
 
 	(void)state;
 	for (int i = 0; i < COUNT(all); i++) {
@@ -316,8 +320,12 @@ static void integer_casts_wrap_or_clamp(void **state)
 	for (int x = -70000; x <= 70000; x++) {
 		assert_int_equal(ints(EXPR_CAST, DT_I32, DT_I8, x, 0), fit(true, x));
 		assert_int_equal(ints(EXPR_CAST, DT_I32, DT_U8, x, 0), fit(false, x));
-		assert_int_equal(ints(EXPR_SAT_CAST, DT_I32, DT_I8, x, 0), x < -128 ? -128 : x > 127 ? 127 : x);
-		assert_int_equal(ints(EXPR_SAT_CAST, DT_I32, DT_U8, x, 0), x < 0 ? 0 : x > 255 ? 255 : x);
+		assert_int_equal(ints(EXPR_SAT_CAST, DT_I32, DT_I8, x, 0), x < -128  ? -128
+									   : x > 127 ? 127
+										     : x);
+		assert_int_equal(ints(EXPR_SAT_CAST, DT_I32, DT_U8, x, 0), x < 0     ? 0
+									   : x > 255 ? 255
+										     : x);
 		assert_int_equal(ints(EXPR_CAST, DT_I32, DT_BOOL, x, 0), x != 0);
 	}
 	assert_int_equal(ints(EXPR_CAST, DT_I8, DT_U32, -1, 0), UINT32_MAX);
@@ -333,7 +341,8 @@ static void casts_to_f32_round_once(void **state)
 	assert_true(to_float(EXPR_CAST, DT_I32, DT_F32, 16777217) == 16777216);
 	assert_true(to_float(EXPR_CAST, DT_I32, DT_F64, 16777217) == 16777217);
 	/* through f64 this one would round up: 2^53 is its last bit there */
-	assert_true(to_float(EXPR_CAST, DT_I64, DT_F32, 0x8000008000000001) == (double)-0x7fffff8000000000);
+	assert_true(to_float(EXPR_CAST, DT_I64, DT_F32, 0x8000008000000001) ==
+		    (double)-0x7fffff8000000000);
 	assert_true(scalar_eval(EXPR_CAST, DT_F64, DT_F32, &x).f == 0.1f);
 }
 
@@ -354,16 +363,21 @@ static void bits_casts_reinterpret(void **state)
 
 static void f32_results_are_rounded_to_f32(void **state)
 {
-	static const float x[] = {0, 1, -1, 0.1f, 3.3f, 1e-38f, 1e38f, 1e-45f, 16777216, 0.3333333f};
+	static const float x[] = {0,      1,     -1,     0.1f,     3.3f,
+				  1e-38f, 1e38f, 1e-45f, 16777216, 0.3333333f};
 
 	(void)state;
 	for (int i = 0; i < COUNT(x); i++) {
 		for (int k = 0; k < COUNT(x); k++) {
-			assert_true(floats(EXPR_ADD, DT_F32, x[i], x[k]) == (double)(float)(x[i] + x[k]));
-			assert_true(floats(EXPR_SUB, DT_F32, x[i], x[k]) == (double)(float)(x[i] - x[k]));
-			assert_true(floats(EXPR_MUL, DT_F32, x[i], x[k]) == (double)(float)(x[i] * x[k]));
+			assert_true(floats(EXPR_ADD, DT_F32, x[i], x[k]) ==
+				    (double)(float)(x[i] + x[k]));
+			assert_true(floats(EXPR_SUB, DT_F32, x[i], x[k]) ==
+				    (double)(float)(x[i] - x[k]));
+			assert_true(floats(EXPR_MUL, DT_F32, x[i], x[k]) ==
+				    (double)(float)(x[i] * x[k]));
 			if (x[k] != 0)
-				assert_true(floats(EXPR_DIV, DT_F32, x[i], x[k]) == (double)(float)(x[i] / x[k]));
+				assert_true(floats(EXPR_DIV, DT_F32, x[i], x[k]) ==
+					    (double)(float)(x[i] / x[k]));
 		}
 		if (x[i] >= 0)
 			assert_true(floats(EXPR_SQRT, DT_F32, x[i], 0) == (double)sqrtf(x[i]));
@@ -395,8 +409,10 @@ static void comparisons_with_nan_are_false_but_not_equal_is_true(void **state)
 	for (enum expr_op op = EXPR_LT; op <= EXPR_NE; op++) {
 		assert_int_equal(compares(op, DT_F32, NAN, 1), op == EXPR_NE);
 		assert_int_equal(compares(op, DT_F64, NAN, NAN), op == EXPR_NE);
-		assert_int_equal(compares(op, DT_F32, 1, 2), op == EXPR_LT || op == EXPR_LE || op == EXPR_NE);
-		assert_int_equal(compares(op, DT_F32, 0.0, -0.0), op == EXPR_LE || op == EXPR_GE || op == EXPR_EQ);
+		assert_int_equal(compares(op, DT_F32, 1, 2),
+				 op == EXPR_LT || op == EXPR_LE || op == EXPR_NE);
+		assert_int_equal(compares(op, DT_F32, 0.0, -0.0),
+				 op == EXPR_LE || op == EXPR_GE || op == EXPR_EQ);
 	}
 }
 
