@@ -3,7 +3,7 @@
  * Lists      nodes of a region are linked both ways and name it as parent; regions name their owner
  * Counts     operands, results, regions and symbols are as many as the op table says
  * Values     ids are unique and below value_count; result i of a node names it and i; parameters name their
- *            region; names are unique; nothing waits to be replaced
+ *            region; names are unique; what was replaced is read no more
  * Dominance  a value is read only after the node that makes it, in its region or one inside; a group holds
  *            no return_if and no regions
  * Types      inference, done again, gives the same types; dims hold only symbols that are bound by then
@@ -112,8 +112,6 @@ static void define(struct verifier *v, struct value *x, struct loc at)
 		FAIL(v, at, "the id %d belongs to %%%s and %%%s", x->id, value_name(v, v->seen[x->id]), value_name(v, x));
 	v->seen[x->id] = x;
 	v->visible[x->id] = 1;
-	if (x->forward)
-		FAIL(v, at, "%%%s still waits to be replaced", value_name(v, x));
 	if (x->name && names_find(&v->names, x->name))
 		FAIL(v, at, "two values are named %%%s", x->name);
 	if (x->name)
@@ -128,6 +126,8 @@ static void check_read(struct verifier *v, const struct value *x, struct loc at,
 		FAIL(v, at, "%s %d is missing", what, i);
 	else if (x->id < 0 || x->id >= v->g->value_count || v->seen[x->id] != x || !v->visible[x->id])
 		FAIL(v, at, "%s %d reads %%%s, which is not defined here", what, i, value_name(v, x));
+	else if (x->forward)
+		FAIL(v, at, "%s %d reads %%%s, which was replaced", what, i, value_name(v, x));
 }
 
 /* ---- nodes ---- */

@@ -146,7 +146,7 @@ static void the_verifier_finds_each_broken_invariant(void **state)
 	expect_broken(f, g, "result 0 does not name its node");
 	z->index = 0;
 	value_replace(y, g->body->params[0]);
-	expect_broken(f, g, "%y still waits to be replaced");
+	expect_broken(f, g, "operand 0 reads %y, which was replaced");
 	y->forward = NULL;
 	n->prev = NULL;
 	expect_broken(f, g, "the list of nodes is broken");
