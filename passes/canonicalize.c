@@ -90,7 +90,7 @@ static struct value *slice_slice(struct pass_context *c, struct node *n)
 	const struct attrs_slice *a = ATTRS_OF(slice, n);
 	int64_t step[HONE_MAX_RANK];
 	dim at[HONE_MAX_RANK];
-	bool same = type_equal(&n->in[0]->type, &n->out[0]->type);
+	bool same = type_equal(&n->in[0]->type, &n->out[0]->type), steps = false;
 
 	for (int i = 0; i < a->at.count; i++)
 		same = same && slice_step(n, i) == 1;
@@ -100,12 +100,13 @@ static struct value *slice_slice(struct pass_context *c, struct node *n)
 		return NULL;
 	for (int i = 0; i < a->at.count; i++) {
 		step[i] = slice_step(inner, i) * slice_step(n, i);
+		steps = steps || step[i] != 1;
 		if (step[i] > INT32_MAX || step[i] < -INT32_MAX)
 			return NULL;
 		at[i] = dim_add(p, ATTRS_OF(slice, inner)->at.at[i],
 				dim_mul(p, a->at.at[i], dim_const(p, slice_step(inner, i))));
 	}
-	return add_slice(&b, inner->in[0], at, a->size.at, step);
+	return add_slice(&b, inner->in[0], at, a->size.at, steps ? step : NULL);
 }
 
 /* %1 = concat %a, %b, .. {axis=k}  %y = slice %1   =>   slice %b   where it reads only from %b */

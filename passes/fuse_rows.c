@@ -15,6 +15,7 @@ struct leaves {
 	struct value *at[LEAVES_MAX];
 	int count;
 	bool full;
+	const struct value *stop; /* not looked through: x */
 };
 
 static const struct expr *leaf(struct leaves *l, struct value *v)
@@ -38,7 +39,7 @@ static const struct expr *look(struct leaves *l, struct value *v, int depth)
 	struct node *n = value_def(v, OP_map);
 	const struct expr *with[4];
 
-	if (!n || depth == DEPTH_MAX || n->in_count > 4 || (v->type.dtype != DT_F32 && v->type.dtype != DT_F64))
+	if (!n || v == l->stop || depth == DEPTH_MAX || n->in_count > 4 || (v->type.dtype != DT_F32 && v->type.dtype != DT_F64))
 		return leaf(l, v);
 	for (int i = 0; i < n->in_count; i++)
 		with[i] = look(l, value_now(n->in[i]), depth + 1);
@@ -174,17 +175,37 @@ static struct value *fuse_softmax(struct pass_context *c, struct node *n, struct
 	return n ? n->out[0] : NULL;
 }
 
-struct value *fuse_rows(struct pass_context *c, struct node *n)
+/* Matches with `stop` as x, which may be a map itself. */
+static struct value *fuse_at(struct pass_context *c, struct node *n, const struct value *stop)
 {
-	struct leaves l = {.p = &c->graph->exprs};
-	const struct expr *e;
+	struct leaves l = {.p = &c->graph->exprs, .stop = stop};
+	const struct expr *e = look(&l, n->out[0], 0);
 	struct value *v;
 
-	if (n->expr->op != EXPR_DIV && n->expr->op != EXPR_MUL)
-		return NULL;
-	e = look(&l, n->out[0], 0);
 	if (l.full)
 		return NULL;
 	v = fuse_normalize(c, n, &l, e);
 	return v ? v : fuse_softmax(c, n, &l, e);
+}
+
+/* x is what a reduction in n's expression reads, or what the map read by it reads. */
+struct value *fuse_rows(struct pass_context *c, struct node *n)
+{
+	struct leaves l = {.p = &c->graph->exprs};
+	struct value *v = NULL;
+
+	if (n->expr->op != EXPR_DIV && n->expr->op != EXPR_MUL)
+		return NULL;
+	look(&l, n->out[0], 0);
+	for (int i = 0; i < l.count && !v; i++) {
+		struct node *sum = value_def(l.at[i], OP_reduce);
+		struct value *x = sum ? value_now(sum->in[0]) : NULL;
+		struct node *m = value_def(x, OP_map);
+
+		if (x)
+			v = fuse_at(c, n, x);
+		for (int k = 0; m && k < m->in_count && !v; k++)
+			v = fuse_at(c, n, value_now(m->in[k]));
+	}
+	return v;
 }
