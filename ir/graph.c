@@ -75,6 +75,10 @@ void graph_set_outputs(struct graph *g, int count, struct value *const *values, 
 
 int graph_symbol(struct graph *g, const char *name, int64_t max, dim bound)
 {
+	if (bound && dim_is_const(bound)) {
+		max = bound->value < max ? bound->value : max;
+		bound = NULL;
+	}
 	return symbol_add(&g->dims, &(struct symbol){.name = name, .min = 0, .max = max, .bound = bound,
 						     .binding = SYMBOL_NODE, .stage = g->stage_count + 1});
 }
