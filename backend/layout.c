@@ -3,6 +3,7 @@
  * Lifetimes. A value read inside a deeper region than its own lives until the node that owns that region ends
  * (the region may run again). A value that another one only points at (a branch's result, a loop's initial
  * value) lives as long as that one: alias edges, resolved from the last made to the first. */
+#include "backend/placement.h"
 #include "backend/program.h"
 #include "ir/lower.h"
 
@@ -19,8 +20,7 @@ struct layout {
 	struct pending { const struct value **at; int count, room; } *pending; /* by level: uses to extend */
 	int pending_levels;
 	struct { struct alias *at; int count, room; } aliases;
-	int *word_of; /* by dim id: 1 + word */
-	int word_of_count;
+	struct placement **placed; /* by value id */
 };
 
 static bool layout_region(struct layout *l, const struct region *r);
@@ -220,18 +220,32 @@ static int find_function(struct layout *l, struct kernel *k, const struct kernel
 	return p->functions.count - 1;
 }
 
-/* Rough operations of an expression for one element. */
-static double cost(const struct expr_pool *pool, const struct expr *e)
+/* Rough operations for one element of each expression: memo is by id, below 0 where not known yet. */
+static double cost(const struct expr_pool *pool, const struct expr *e, double *memo)
 {
 	double sum = e->op < EXPR_SQRT ? 1 : e->op < EXPR_SCALAR_COUNT ? 10 : 0;
 
+	if (memo[e->id] >= 0)
+		return 0; /* shared: computed once */
 	for (int i = 0; i < e->count; i++)
-		sum += cost(pool, e->arg[i]);
+		sum += cost(pool, e->arg[i], memo);
 	for (int i = 0; e->op == EXPR_REDUCE && i < e->axis_count; i++) {
 		dim extent = pool->axes[e->axes[i]].extent;
 
 		sum *= dim_is_const(extent) ? (double)extent->value : 64;
 	}
+	return memo[e->id] = sum;
+}
+
+static double expr_work(const struct expr_pool *pool, const struct expr *e)
+{
+	struct arena scratch = {0};
+	double *memo = ARENA_ARRAY(&scratch, double, e->id + 1), sum;
+
+	for (int i = 0; i <= e->id; i++)
+		memo[i] = -1;
+	sum = cost(pool, e, memo);
+	arena_free(&scratch);
 	return sum;
 }
 
@@ -240,7 +254,7 @@ static double work(const struct kernel *k, const struct stmt *s)
 	double sum = 0;
 
 	for (; s; s = s->next) {
-		double inside = s->body ? work(k, s->body) : s->value ? cost(k->exprs, s->value) + 1 : 0;
+		double inside = s->body ? work(k, s->body) : s->value ? expr_work(k->exprs, s->value) + 1 : 0;
 		dim extent = s->kind == STMT_FOR ? k->exprs->axes[s->axis].extent : NULL;
 
 		sum += inside * (!extent ? 1 : dim_is_const(extent) ? (double)extent->value : 64);
@@ -273,6 +287,10 @@ static bool add_site(struct layout *l, const struct node *n)
 	struct type symbols;
 
 	s.kernel = lower_node(p->graph, n, p->arena, l->diag);
+	if (s.kernel)
+		placement_apply(s.kernel, l->placed);
+	if (s.kernel && !s.kernel->body)
+		return true; /* a concat whose operands were all computed in place */
 	if (!s.kernel || !plan_choose(s.kernel, p->target, l->diag) || !kernel_abi_of(s.kernel, p->arena, &s.abi))
 		return false;
 	s.function = find_function(l, s.kernel, &s.abi);
@@ -297,6 +315,19 @@ static bool add_site(struct layout *l, const struct node *n)
 	return true;
 }
 
+/* A slot of its own, or a part of its host's, which begins to live with the first value in it. */
+static void place_result(struct layout *l, struct value *v)
+{
+	struct placement *p = l->placed[v->id];
+	struct value *home = p ? p->host : v;
+
+	if (l->p->places[home->id].kind == PLACE_NONE)
+		set_place(l, home, add_data_slot(l, &home->type));
+	if (p)
+		set_place(l, v, l->p->places[home->id].slot);
+	touch(l->p, v, l->p->step_count);
+}
+
 static bool layout_kernel(struct layout *l, const struct node *n)
 {
 	for (int i = 0; i < n->in_count; i++)
@@ -304,7 +335,7 @@ static bool layout_kernel(struct layout *l, const struct node *n)
 	for (int i = 0; i < n->region_count; i++)
 		use_region(l, n->regions[i]);
 	for (int i = 0; i < n->out_count; i++)
-		set_place(l, n->out[i], add_data_slot(l, &n->out[i]->type));
+		place_result(l, n->out[i]);
 	return add_site(l, n);
 }
 
@@ -469,7 +500,8 @@ static bool layout_outputs(struct layout *l)
 			return diag_add(l->diag, DIAG_UNSUPPORTED, (struct loc){.file = p->graph->file},
 					"output \"%s\" is no numeric tensor", p->output_names[i]);
 		p->outputs[i].stage = dim_stage(bytes);
-		if (!v->def || v->def->parent != p->graph->body || !program_site(p, v->def) || p->outputs[i].stage)
+		if (!v->def || v->def->parent != p->graph->body || (!program_site(p, v->def) && v->def->op != OP_concat) ||
+		    p->outputs[i].stage)
 			continue;
 		s = &p->slots.at[p->places[v->id].slot];
 		if (s->kind != HONE_SLOT_ARENA) /* an earlier output has it already */
@@ -571,6 +603,7 @@ struct program *program_layout(struct graph *g, const struct target *t, int extr
 	l.pending_levels = 8;
 	l.pending = ARENA_ARRAY(a, struct pending, l.pending_levels);
 	number_symbols(p);
+	l.placed = placement_find(g, a);
 	if (!layout_inputs(&l) || !layout_region(&l, g->body))
 		return NULL;
 	for (int i = 0; i < p->output_count; i++)

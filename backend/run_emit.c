@@ -238,6 +238,8 @@ static void run_site(struct run_emitter *r, const struct site *s)
 	struct emitter *e = r->e;
 	LLVMValueRef code;
 
+	if (!s)
+		return;
 	reserve_results(r, s->node);
 	store_buffers(r, s);
 	call_kernel(r, s);

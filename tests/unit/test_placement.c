@@ -1,0 +1,133 @@
+/* test_placement.c: operands of a concat are computed where the concat wants them. */
+#include "backend/placement.h"
+#include "ir/lower.h"
+#include "ir/text.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct fixture {
+	struct arena arena;
+	struct diag diag;
+	struct graph *g;
+	struct placement **placed;
+};
+
+static void parse(struct fixture *f, const char *text)
+{
+	*f = (struct fixture){0};
+	f->g = graph_parse(text, strlen(text), "test", &f->arena, &f->diag);
+	if (!f->g)
+		diag_print(&f->diag, stderr, false);
+	assert_non_null(f->g);
+	f->placed = placement_find(f->g, &f->arena);
+}
+
+static void finish(struct fixture *f)
+{
+	diag_reset(&f->diag);
+	arena_free(&f->arena);
+}
+
+static struct node *node_at(struct fixture *f, int number)
+{
+	struct node *n = f->g->body->first;
+
+	while (number-- > 0)
+		n = n->next;
+	return n;
+}
+
+static struct kernel *kernel_of(struct fixture *f, int number)
+{
+	struct kernel *k = lower_node(f->g, node_at(f, number), &f->arena, &f->diag);
+
+	assert_non_null(k);
+	placement_apply(k, f->placed);
+	return k;
+}
+
+static void computed_operands_of_a_concat_are_placed_and_nothing_is_copied(void **state)
+{
+	struct fixture f;
+	struct kernel *k;
+
+	(void)state;
+	parse(&f, "func @f(%x: f32[N,4]) -> (%y: f32[N,8]) dims(N) {\n"
+		  "  %a: f32[N,4] = map(%x) (a: f32) -> a + 1.0\n"
+		  "  %b: f32[N,4] = map(%x) (a: f32) -> a * 2.0\n"
+		  "  %y: f32[N,8] = concat(%a, %b) {axis=1}\n  return %y\n}\n");
+	assert_ptr_equal(f.placed[node_at(&f, 1)->out[0]->id]->host, f.g->body->results[0]);
+	k = kernel_of(&f, 1);
+	assert_non_null(strstr(kernel_text(&f.arena, k, false), "[i, j + 4] ="));
+	assert_null(kernel_of(&f, 2)->body);
+	finish(&f);
+}
+
+static void inputs_and_second_homes_are_copied(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	parse(&f, "func @f(%x: f32[N,4]) -> (%y: f32[N,8], %z: f32[N,8]) dims(N) {\n"
+		  "  %a: f32[N,4] = map(%x) (a: f32) -> a + 1.0\n"
+		  "  %y: f32[N,8] = concat(%x, %a) {axis=1}\n"
+		  "  %z: f32[N,8] = concat(%a, %x) {axis=1}\n  return %y, %z\n}\n");
+	assert_null(f.placed[f.g->body->params[0]->id]);
+	assert_ptr_equal(f.placed[node_at(&f, 0)->out[0]->id]->host, f.g->body->results[0]);
+	assert_non_null(kernel_of(&f, 1)->body); /* copies the input only */
+	assert_null(kernel_of(&f, 1)->body->next);
+	assert_non_null(kernel_of(&f, 2)->body->next); /* copies both */
+	finish(&f);
+}
+
+static void a_concat_in_a_concat_adds_its_offset(void **state)
+{
+	struct fixture f;
+	struct placement *p;
+
+	(void)state;
+	parse(&f, "func @f(%x: f32[N,4]) -> (%y: f32[N,12]) dims(N) {\n"
+		  "  %a: f32[N,4] = map(%x) (a: f32) -> a + 1.0\n"
+		  "  %b: f32[N,4] = map(%x) (a: f32) -> a * 2.0\n"
+		  "  %c: f32[N,8] = concat(%a, %b) {axis=1}\n"
+		  "  %d: f32[N,4] = map(%x) (a: f32) -> a - 1.0\n"
+		  "  %y: f32[N,12] = concat(%d, %c) {axis=1}\n  return %y\n}\n");
+	p = f.placed[node_at(&f, 1)->out[0]->id];
+	assert_ptr_equal(p->host, f.g->body->results[0]);
+	assert_true(dim_is(p->offset[1], 8));
+	assert_null(kernel_of(&f, 2)->body);
+	assert_null(kernel_of(&f, 4)->body);
+	finish(&f);
+}
+
+static void results_and_operands_of_calls_keep_a_place_of_their_own(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	parse(&f, "func @f(%x: f32[N,4]) -> (%y: f32[N,8], %a: f32[N,4], %v: f32[N,2]) dims(N) {\n"
+		  "  %a: f32[N,4] = map(%x) (a: f32) -> a + 1.0\n"
+		  "  %b: f32[N,4] = map(%x) (a: f32) -> a * 2.0\n"
+		  "  %y: f32[N,8] = concat(%a, %b) {axis=1}\n"
+		  "  %v: f32[N,2], %i: i64[N,2] = topk(%b) {k=2, axis=1}\n  return %y, %a, %v\n}\n");
+	assert_null(f.placed[node_at(&f, 0)->out[0]->id]);
+	assert_null(f.placed[node_at(&f, 1)->out[0]->id]);
+	finish(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(computed_operands_of_a_concat_are_placed_and_nothing_is_copied),
+		cmocka_unit_test(inputs_and_second_homes_are_copied),
+		cmocka_unit_test(a_concat_in_a_concat_adds_its_offset),
+		cmocka_unit_test(results_and_operands_of_calls_keep_a_place_of_their_own),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
