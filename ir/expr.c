@@ -364,10 +364,12 @@ struct rewrite {
 	int count;
 };
 
+/* A node that its new operands simplify to one of them, or to a leaf, is rewritten already: a parameter bound
+ * to another parameter must not be bound again. */
 static const struct expr *rewrite(struct rewrite *r, const struct expr *e)
 {
 	const struct expr *small[8], **arg = small, *now = e, *other;
-	bool changed = false;
+	bool changed = false, done;
 
 	if (e->id < r->count && r->memo[e->id])
 		return r->memo[e->id];
@@ -379,7 +381,10 @@ static const struct expr *rewrite(struct rewrite *r, const struct expr *e)
 	}
 	if (changed)
 		now = expr_rebuild(r->pool, e, arg);
-	other = r->fn(r->pool, now, r->self);
+	done = changed && !now->count;
+	for (int i = 0; i < e->count && changed; i++)
+		done |= now == arg[i];
+	other = done ? NULL : r->fn(r->pool, now, r->self);
 	if (other)
 		now = other;
 	if (e->id < r->count)

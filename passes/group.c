@@ -11,7 +11,6 @@
  * flow and binding nodes are never in groups; the bodies of if, loop and scan have groups of their own. */
 #include "passes/group.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { DIAMOND_NODES = 24, DIAMOND_SCAN = 96, COPY_NODES = 4, COPY_READERS = 8 };
@@ -129,11 +128,18 @@ static bool is_copyable(const struct grouping *g, const struct cluster *k, const
 	return true;
 }
 
-static int compare_order(const void *x, const void *y)
+/* Sorts a few nodes so that each comes after those it reads. */
+static void sort_nodes(struct node **at, int count)
 {
-	const struct node *const *a = x, *const *b = y;
+	for (int i = 0; i < count; i++)
+		for (int k = i + 1; k < count; k++)
+			if (reads(at[i], at[k]->out[0])) {
+				struct node *swap = at[i];
 
-	return (*a)->out[0]->id < (*b)->out[0]->id ? -1 : 1;
+				at[i] = at[k];
+				at[k] = swap;
+				k = i; /* what is at i now may read others */
+			}
 }
 
 /* Copies the nodes of cluster k before n, which then reads the copy. NULL: no room, or refused. */
@@ -145,7 +151,7 @@ static struct cluster *copy_cluster(struct grouping *g, const struct cluster *k,
 
 	if (g->c->graph->value_count + k->nodes.count >= g->room)
 		return NULL;
-	qsort(nodes, (size_t)k->nodes.count, sizeof(*nodes), compare_order); /* defined before used */
+	sort_nodes(nodes, k->nodes.count);
 	*copy = *k;
 	copy->nodes.at = NULL;
 	copy->nodes.count = copy->nodes.room = 0;
