@@ -493,13 +493,14 @@ static bool layout_outputs(struct layout *l)
 	p->outputs = ARENA_ARRAY(p->arena, struct program_output, p->output_count);
 	for (int i = 0; i < p->output_count; i++) {
 		const struct value *v = p->results[i];
-		dim bytes = program_bytes(p, &v->type);
 		struct slot *s;
 
 		if (v->type.kind != TYPE_TENSOR || v->type.dtype == DT_STRING)
 			return diag_add(l->diag, DIAG_UNSUPPORTED, (struct loc){.file = p->graph->file},
 					"output \"%s\" is no numeric tensor", p->output_names[i]);
-		p->outputs[i].stage = dim_stage(bytes);
+		for (int k = 0; k < v->type.rank; k++) /* not of the bytes: another dim may be 0 */
+			if (dim_stage(v->type.dims[k]) > p->outputs[i].stage)
+				p->outputs[i].stage = dim_stage(v->type.dims[k]);
 		if (!v->def || v->def->parent != p->graph->body || (!program_site(p, v->def) && v->def->op != OP_concat) ||
 		    p->outputs[i].stage)
 			continue;
