@@ -190,11 +190,9 @@ static bool call_with(struct frame *f, const struct stmt *s, const struct hone_c
 	int64_t scratch = row->scratch ? row->scratch(call) : 0;
 	int32_t code;
 
-	if (scratch > 0) {
-		call->scratch = malloc((size_t)scratch);
-		if (!call->scratch)
-			return fail(f, FAULT_MEMORY, scratch, 0);
-	}
+	call->scratch = malloc(scratch > 0 ? (size_t)scratch : 1);
+	if (!call->scratch)
+		return fail(f, FAULT_MEMORY, scratch, 0);
 	code = row->fn(call);
 	free(call->scratch);
 	if (code) {
