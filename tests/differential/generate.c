@@ -103,8 +103,9 @@ static struct value *add_data(struct generator *g, enum dtype t, int rank, const
 	struct tensor data = {.kind = TENSOR_BYTES};
 
 	for (int i = 0; i < rank; i++) {
-		if (!dim_is_const(dims[i]) && dims[i]->kind != DIM_SYMBOL)
-			return NULL; /* the interface has constants and symbols only */
+		if (!dim_is_const(dims[i]) &&
+		    (dims[i]->kind != DIM_SYMBOL || dim_stage(dims[i]) > 0))
+			return NULL; /* the interface has constants and symbols of inputs only */
 		count *= size_of(g, dims[i]);
 	}
 	if (count > ELEMENTS_MAX || g->graph->body->param_count >= MAX_INPUTS)
@@ -142,7 +143,10 @@ bool keep(struct generator *g, struct value *v, double mag)
 		return false;
 	if (dtype_is_float(v->type.dtype) && mag > exact_limit(v->type.dtype))
 		return false;
-	g->items[g->count++] = (struct item){v, mag, dim_stage(type_count(g->graph, &v->type)) > 0};
+	g->items[g->count] = (struct item){.v = v, .mag = mag};
+	for (int i = 0; i < v->type.rank; i++)
+		g->items[g->count].open |= dim_stage(v->type.dims[i]) > 0;
+	g->count++;
 	return true;
 }
 
@@ -223,7 +227,8 @@ bool generate(struct generator *g, uint64_t seed, int steps)
 		if (tries == 20)
 			return false;
 		g->graph = graph_new(&g->arena, "main");
-		g->b = (struct builder){.graph = g->graph, .region = g->graph->body, .diag = &g->diag};
+		g->b = (struct builder){
+			.graph = g->graph, .region = g->graph->body, .diag = &g->diag};
 		first_item(g);
 	}
 	for (int i = 0, tries = 0; i < steps && tries < steps * 10; tries++)
