@@ -69,15 +69,13 @@ static const char *find_library(struct arena *a, const struct target *t, const c
 	return NULL;
 }
 
-/* The runtime's archive: where the build made it, or beside the installed command. */
+/* The runtime's archive: beside an installed command (first, so that it never takes that of a build tree
+ * it came from), or where the build made it. */
 static const char *find_runtime(struct arena *a)
 {
 	char self[4096];
-	ssize_t n;
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
-	if (!access(HONE_RUNTIME_ARCHIVE, R_OK))
-		return HONE_RUNTIME_ARCHIVE;
-	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	if (n > 0) {
 		char *slash;
 		const char *path;
@@ -89,7 +87,7 @@ static const char *find_runtime(struct arena *a)
 		if (!access(path, R_OK))
 			return path;
 	}
-	return NULL;
+	return access(HONE_RUNTIME_ARCHIVE, R_OK) ? NULL : HONE_RUNTIME_ARCHIVE;
 }
 
 /* The command's output, at most this much of it, for the message. */
