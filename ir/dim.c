@@ -360,7 +360,7 @@ dim dim_floordiv(struct dim_pool *p, dim a, dim b)
 	if (!split(p, a, b, &quotient, &rest))
 		return make2(p, DIM_FLOORDIV, a, b);
 	r = poly_dim(p, &rest);
-	if (is_below(p, r, b))
+	if (is_below(p, r, b) || dim_is(r, 0)) /* 0 / b is 0, also for b == 0 */
 		return poly_dim(p, &quotient);
 	return dim_add(p, poly_dim(p, &quotient), make2(p, DIM_FLOORDIV, r, b));
 }

@@ -8,15 +8,18 @@
 struct dead {
 	struct pass_context *c;
 	int *uses;    /* by value id */
-	int *symbols; /* mentions by symbol number, without those by the binding node itself */
+	int *symbols; /* nodes that mention a symbol, without the one that binds it */
+	int *stamps, stamp; /* by dim id */
 };
 
 /* ---- mentions of symbols ---- */
 
+/* Only symbols that nodes bind count. Dims are shared, so each is looked at once for a node. */
 static void mention(struct dead *s, dim d, int by)
 {
-	if (!d || dim_is_const(d))
+	if (!d || !dim_stage(d) || s->stamps[d->id] == s->stamp)
 		return;
+	s->stamps[d->id] = s->stamp;
 	if (d->kind == DIM_SYMBOL)
 		s->symbols[d->value] += by;
 	for (int i = 0; i < d->count; i++)
@@ -51,6 +54,7 @@ static void mention_node(struct dead *s, const struct node *n, int by)
 	int own[16], count = n->symbol_count < 16 ? n->symbol_count : 16;
 	struct expr_mentions m = {s, by};
 
+	s->stamp++;
 	for (int i = 0; i < count; i++)
 		own[i] = s->symbols[n->symbols[i]];
 	for (int i = 0; i < n->out_count; i++)
@@ -85,7 +89,9 @@ static void find_mentions(struct dead *s)
 	struct graph *g = s->c->graph;
 
 	s->symbols = ARENA_ARRAY(s->c->scratch, int, g->dims.symbol_count + 1);
+	s->stamps = ARENA_ARRAY(s->c->scratch, int, g->dims.node_count + 1);
 	graph_walk(g, mention_one, s);
+	s->stamp++;
 	for (int i = 0; i < g->requires.count; i++) {
 		mention(s, g->requires.at[i].left, 1);
 		mention(s, g->requires.at[i].right, 1);

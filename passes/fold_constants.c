@@ -1,6 +1,6 @@
 /* fold_constants: computes at compile time what depends on constants only.
  *   - values whose elements are known as constant dims become constants;
- *   - transposes of constants are copied here, at memory speed;
+ *   - transposes of constants are copied here, at memory speed, and large weights are scaled;
  *   - all others that are foldable make up one small graph, which the engine runs once. When that fails
  *     (an index out of range must fail at run time, not here), they are tried one by one.
  * A result may have 64 KB, or twice the bytes of the operands. Inputs of the model are no constants. */
@@ -92,12 +92,53 @@ static struct value *fold_transpose(struct pass_context *c, struct node *n)
 	return add_bytes(&b, y, data);
 }
 
+/* ---- weights times a scale of the last axis ---- */
+
+static bool is_scaling(const struct node *n)
+{
+	const struct expr *e = n->expr;
+	const struct type *y = &n->out[0]->type;
+
+	return n->op == OP_map && n->in_count == 2 && e->op == EXPR_MUL && e->arg[0]->op == EXPR_PARAM && e->arg[1]->op == EXPR_PARAM &&
+	       e->arg[0]->index != e->arg[1]->index && y->dtype == DT_F32 && n->in[0]->type.dtype == DT_F32 &&
+	       n->in[1]->type.dtype == DT_F32 && same_dims(&n->in[0]->type, y) && n->in[1]->type.rank == 1 &&
+	       n->in[1]->type.dims[0] == y->dims[y->rank - 1] && type_bytes_const(y) > SMALL_BYTES;
+}
+
+/* %y = map(const w, const s) (w, s) -> w * s   =>   const */
+static struct value *fold_scaling(struct pass_context *c, struct node *n)
+{
+	struct builder b = build_before(c, n);
+	const struct tensor *w = value_const(n->in[0]), *s = value_const(n->in[1]);
+	int64_t count = type_count_const(&n->out[0]->type), inner;
+	const char *from;
+	char *data;
+
+	if (!w || !s || !is_scaling(n) || w->kind != TENSOR_BYTES || s->kind != TENSOR_BYTES)
+		return NULL;
+	inner = type_count_const(&n->in[1]->type);
+	data = arena_alloc(c->graph->arena, (size_t)count * 4);
+	from = w->data;
+	for (int64_t i = 0; i < count; i += inner)
+		for (int64_t k = 0; k < inner; k++) {
+			float x, y; /* the model's bytes may be unaligned */
+
+			memcpy(&x, from + (i + k) * 4, 4);
+			memcpy(&y, (const char *)s->data + k * 4, 4);
+			x *= y;
+			memcpy(data + (i + k) * 4, &x, 4);
+		}
+	return add_bytes(&b, &n->out[0]->type, data);
+}
+
 static struct value *fold_here(struct pass_context *c, struct node *n, void *self)
 {
 	struct value *v = fold_elems(c, n);
 
 	(void)self;
-	return !v && n->op == OP_transpose ? fold_transpose(c, n) : v;
+	if (v)
+		return v;
+	return n->op == OP_transpose ? fold_transpose(c, n) : n->op == OP_map ? fold_scaling(c, n) : NULL;
 }
 
 /* ---- by the engine ---- */
@@ -112,7 +153,7 @@ static bool is_foldable(const struct fold *f, const struct node *n)
 	int64_t bytes, in_bytes = 0;
 
 	if (!is_pure(n) || !(op_table[n->op].flags & OP_LOWERS) || n->symbol_count || n->region_count ||
-	    n->out_count != 1 || n->op == OP_shape)
+	    n->out_count != 1 || n->op == OP_shape || is_scaling(n))
 		return false;
 	bytes = type_bytes_const(&n->out[0]->type);
 	for (int i = 0; i < n->in_count; i++) {
@@ -267,5 +308,7 @@ bool pass_fold_constants(struct pass_context *c)
 		for (int i = 0; i < f.wanted.count; i++)
 			run_values(&f, 1, f.wanted.at + i);
 	graph_resolve(c->graph);
+	if (f.wanted.count)
+		rewrite_graph(c, fold_here, NULL); /* what waited for those */
 	return true;
 }

@@ -100,7 +100,7 @@ static struct value *flatten_const(struct builder *b, struct value *v)
 	return v->type.rank > 1 ? add_reshape(b, v, 1, &v->type.dims[v->type.rank - 1]) : v;
 }
 
-/* map(%x's weights, constants) or map(constants): operand 0 of e is taken by `first`. */
+/* A map of the constants of n; `first` stands for its operand `data`. */
 static struct value *map_constants(struct builder *b, const struct expr *e, struct value *first, const struct node *n, int data)
 {
 	struct value **in = ARENA_ARRAY(b->graph->arena, struct value *, n->in_count);
@@ -111,7 +111,8 @@ static struct value *map_constants(struct builder *b, const struct expr *e, stru
 }
 
 /* %1 = conv(%x, const w)  %y = map(%1, const s, const t) (c, s, t) -> c * s + t
- *	=>   %2 = map(w, s) -> w * s  %3 = conv(%x, %2)  %4 = map(s, t) -> t  %y = map(%3, %4) -> c + t */
+ *	=>   %2 = map(s, t) -> s  %3 = map(w, %2) -> w * s  %4 = conv(%x, %3)
+ *	     %5 = map(s, t) -> t  %y = map(%4, %5) -> c + t */
 static struct value *scale_weights(struct pass_context *c, struct node *n, const int *uses, int use_count)
 {
 	struct builder b = build_before(c, n);
@@ -119,7 +120,7 @@ static struct value *scale_weights(struct pass_context *c, struct node *n, const
 	int data = data_operand(n);
 	struct node *conv = data >= 0 ? n->in[data]->def : NULL;
 	struct affine_in a = {NULL, NULL};
-	struct value *in[2], *pair[2];
+	struct value *in[2], *pair[2], *zero;
 
 	if (!conv || (conv->op != OP_conv && conv->op != OP_matmul) || !value_const(conv->in[1]) || !is_float_type(n->out[0]) ||
 	    n->in[data]->type.dtype != n->out[0]->type.dtype)
@@ -129,7 +130,12 @@ static struct value *scale_weights(struct pass_context *c, struct node *n, const
 	if (!as_affine(p, n->expr, data, 0, &a) || !a.scale || expr_is_literal(a.scale, 1))
 		return NULL;
 	in[0] = conv->in[0];
-	in[1] = map_constants(&b, expr_binary(p, EXPR_MUL, expr_param(p, a.scale->type, data), a.scale), conv->in[1], n, data);
+	zero = add_scalar_real(&b, n->out[0]->type.dtype, 0); /* stands where scale and shift do not read */
+	pair[0] = conv->in[1];
+	pair[1] = map_constants(&b, a.scale, zero, n, data);
+	if (!pair[1])
+		return NULL;
+	in[1] = add_map(&b, expr_binary(p, EXPR_MUL, expr_param(p, a.scale->type, 0), expr_param(p, a.scale->type, 1)), DT_NONE, 2, pair);
 	if (!in[1] || !type_equal(&in[1]->type, &conv->in[1]->type))
 		return NULL;
 	pair[0] = add_like(&b, conv, in, conv->attrs);
@@ -137,8 +143,7 @@ static struct value *scale_weights(struct pass_context *c, struct node *n, const
 		return pair[0];
 	if (a.shift->op == EXPR_LITERAL)
 		return add_map(&b, expr_binary(p, EXPR_ADD, expr_param(p, a.shift->type, 0), a.shift), DT_NONE, 1, pair);
-	in[0] = add_scalar_real(&b, n->out[0]->type.dtype, 0); /* stands where the shift does not read */
-	pair[1] = map_constants(&b, a.shift, in[0], n, data);
+	pair[1] = map_constants(&b, a.shift, zero, n, data);
 	return pair[1] ? add_map(&b, expr_binary(p, EXPR_ADD, expr_param(p, a.shift->type, 0), expr_param(p, a.shift->type, 1)), DT_NONE, 2, pair)
 		       : NULL;
 }

@@ -5,8 +5,9 @@
  *	%1 = transpose %x {perm=p}  %y = op %1      =>   %2 = op' %x  %y = transpose %2 {perm=p'}
  *
  * A transpose moves only where all operands of full rank that are no constants come from transposes of the
- * same perm, so their number does not grow; constants are transposed at compile time (fold_constants), and
- * operands with less axes, or none that changes places, are reshaped. Movement is one way, so it ends.
+ * same perm, or are inputs that a convolution reads transposed anyway, so their number does not grow;
+ * constants are transposed at compile time (fold_constants), and operands with less axes, or none that
+ * changes places, are reshaped. Movement is one way, so it ends.
  * A flattened operand of a matmul by a constant passes its transpose on to the rows of that constant.
  * Last, transposes that move only axes of size 1 become reshapes. */
 #include "passes/patterns.h"
@@ -14,6 +15,17 @@
 #include <string.h>
 
 /* ---- operands ---- */
+
+/* The first transpose of each value, by its id: of those visited so far. */
+struct transposes {
+	struct node **at;
+	int room;
+};
+
+static struct node *transpose_of(const struct transposes *t, const struct value *v)
+{
+	return v->id < t->room ? t->at[v->id] : NULL;
+}
 
 static const int64_t *perm_of(const struct value *v)
 {
@@ -42,11 +54,26 @@ static bool keeps_order(const struct type *t, const int64_t *perm)
 	return true;
 }
 
+/* A transpose of v by this perm that n may read; NULL when there is none. */
+static struct value *find_transposed(const struct transposes *t, const struct value *v, const int64_t *perm,
+				     const struct node *n)
+{
+	struct node *made = transpose_of(t, v);
+
+	if (!made || made->parent != n->parent || memcmp(ATTRS_OF(transpose, made)->perm.at, perm, (size_t)v->type.rank * sizeof(*perm)))
+		return NULL;
+	return made->out[0];
+}
+
 /* What `inverse` makes of an operand that does not come from a transpose: it is broadcast to `rank` axes. */
-static struct value *permute_operand(struct builder *b, struct value *v, const int64_t *inverse, int rank)
+static struct value *permute_operand(struct builder *b, const struct transposes *t, struct value *v, const int64_t *inverse, int rank)
 {
 	dim dims[HONE_MAX_RANK];
 	bool ones = true;
+	struct value *made = v->type.rank == rank && b->before ? find_transposed(t, v, inverse, b->before) : NULL;
+
+	if (made)
+		return made;
 
 	for (int i = 0; i < v->type.rank; i++)
 		ones = ones && dim_is(v->type.dims[i], 1);
@@ -61,13 +88,14 @@ static struct value *permute_operand(struct builder *b, struct value *v, const i
 }
 
 /* The perm that all operands of full rank share; NULL when there is none. */
-static const int64_t *common_perm(struct dim_pool *p, const struct node *n, int rank)
+static const int64_t *common_perm(struct dim_pool *p, const struct transposes *t, const struct node *n, int rank)
 {
 	const int64_t *perm = NULL;
+	bool computed = false; /* what was transposed is no input: else two inputs would push each other around */
 
 	for (int i = 0; i < n->in_count && !perm; i++)
-		if (n->in[i]->type.rank == rank)
-			perm = perm_of(n->in[i]);
+		if (n->in[i]->type.rank == rank && (perm = perm_of(n->in[i])) != NULL)
+			computed = n->in[i]->def->in[0]->def != NULL;
 	for (int i = 0; perm && i < n->in_count; i++) {
 		const struct value *v = n->in[i];
 		const int64_t *other = perm_of(v);
@@ -82,10 +110,12 @@ static const int64_t *common_perm(struct dim_pool *p, const struct node *n, int 
 				return NULL;
 			continue;
 		}
+		invert(perm, rank, inverse);
+		if (v->type.rank == rank && computed && !v->def && find_transposed(t, v, inverse, n))
+			continue;
 		/* not transposed: only where it is a reshape */
 		for (int k = 0; k < rank; k++)
 			wide.dims[k] = k < more ? dim_const(p, 1) : v->type.dims[k - more];
-		invert(perm, rank, inverse);
 		if (!keeps_order(&wide, inverse))
 			return NULL;
 	}
@@ -95,11 +125,11 @@ static const int64_t *common_perm(struct dim_pool *p, const struct node *n, int 
 /* ---- operators ---- */
 
 /* map(transpose(%x), ..)   =>   transpose(map(%x, ..)) */
-static struct value *sink_map(struct pass_context *c, struct node *n)
+static struct value *sink_map(struct pass_context *c, struct node *n, const struct transposes *t)
 {
 	struct builder b = build_before(c, n);
 	int rank = n->out[0]->type.rank;
-	const int64_t *perm = common_perm(&c->graph->dims, n, rank);
+	const int64_t *perm = common_perm(&c->graph->dims, t, n, rank);
 	int64_t inverse[HONE_MAX_RANK];
 	struct value **in;
 
@@ -110,17 +140,17 @@ static struct value *sink_map(struct pass_context *c, struct node *n)
 	for (int i = 0; i < n->in_count; i++) {
 		bool moved = n->in[i]->type.rank == rank && perm_of(n->in[i]);
 
-		in[i] = moved ? n->in[i]->def->in[0] : permute_operand(&b, n->in[i], inverse, rank);
+		in[i] = moved ? n->in[i]->def->in[0] : permute_operand(&b, t, n->in[i], inverse, rank);
 	}
 	return add_transpose_perm(&b, add_like(&b, n, in, n->attrs), perm);
 }
 
 /* concat(transpose(%x), ..) {axis=k}   =>   transpose(concat(%x, ..) {axis=perm[k]}) */
-static struct value *sink_concat(struct pass_context *c, struct node *n)
+static struct value *sink_concat(struct pass_context *c, struct node *n, const struct transposes *t)
 {
 	struct builder b = build_before(c, n);
 	int rank = n->out[0]->type.rank;
-	const int64_t *perm = common_perm(&c->graph->dims, n, rank);
+	const int64_t *perm = common_perm(&c->graph->dims, t, n, rank);
 	int64_t inverse[HONE_MAX_RANK];
 	struct value **in = ARENA_ARRAY(c->scratch, struct value *, n->in_count);
 
@@ -128,7 +158,7 @@ static struct value *sink_concat(struct pass_context *c, struct node *n)
 		return NULL;
 	invert(perm, rank, inverse);
 	for (int i = 0; i < n->in_count; i++)
-		in[i] = perm_of(n->in[i]) ? n->in[i]->def->in[0] : add_transpose_perm(&b, n->in[i], inverse);
+		in[i] = perm_of(n->in[i]) ? n->in[i]->def->in[0] : permute_operand(&b, t, n->in[i], inverse, rank);
 	return add_transpose_perm(&b, add_concat(&b, (int)perm[ATTRS_OF(concat, n)->axis], n->in_count, in), perm);
 }
 
@@ -239,7 +269,7 @@ static struct value *sink_reduce(struct pass_context *c, struct node *n)
 }
 
 /* softmax and cumulate along an axis, normalize over axes: the axes are renamed */
-static struct value *sink_rows(struct pass_context *c, struct node *n)
+static struct value *sink_rows(struct pass_context *c, struct node *n, const struct transposes *t)
 {
 	struct builder b = build_before(c, n);
 	const int64_t *perm = perm_of(n->in[0]);
@@ -267,7 +297,7 @@ static struct value *sink_rows(struct pass_context *c, struct node *n)
 	for (int i = 1; i < n->in_count; i++) {
 		if (!value_const(n->in[i]))
 			return NULL;
-		in[i] = permute_operand(&b, n->in[i], inverse, rank);
+		in[i] = permute_operand(&b, t, n->in[i], inverse, rank);
 	}
 	return add_transpose_perm(&b, add_like(&b, n, in, attrs), perm);
 }
@@ -419,7 +449,7 @@ static struct value *flatten_matmul(struct pass_context *c, struct node *n)
 /* ---- all together ---- */
 
 /* %1 = transpose %x  %y = transpose %1   =>   one, or none */
-static struct value *merge(struct pass_context *c, struct node *n)
+static struct value *merge(struct pass_context *c, struct node *n, struct transposes *t)
 {
 	struct builder b = build_before(c, n);
 	const int64_t *inner = perm_of(n->in[0]);
@@ -430,23 +460,28 @@ static struct value *merge(struct pass_context *c, struct node *n)
 		return n->in[0];
 	for (int i = 0; inner && i < perm.count; i++)
 		both[i] = inner[perm.at[i]];
-	return inner ? add_transpose_perm(&b, n->in[0]->def->in[0], both) : NULL;
+	if (inner)
+		return add_transpose_perm(&b, n->in[0]->def->in[0], both);
+	if (n->in[0]->id < t->room && !(t->at[n->in[0]->id] && t->at[n->in[0]->id]->parent))
+		t->at[n->in[0]->id] = n;
+	return NULL;
 }
 
 static struct value *sink(struct pass_context *c, struct node *n, void *self)
 {
-	(void)self;
+	struct transposes *t = self;
+
 	switch (n->op) {
-	case OP_transpose: return merge(c, n);
-	case OP_map: return sink_map(c, n);
-	case OP_concat: return sink_concat(c, n);
+	case OP_transpose: return merge(c, n, t);
+	case OP_map: return sink_map(c, n, t);
+	case OP_concat: return sink_concat(c, n, t);
 	case OP_pad: return sink_pad(c, n);
 	case OP_slice: return sink_slice(c, n);
 	case OP_reduce:
 	case OP_argreduce: return sink_reduce(c, n);
 	case OP_softmax:
 	case OP_cumulate:
-	case OP_normalize: return sink_rows(c, n);
+	case OP_normalize: return sink_rows(c, n, t);
 	case OP_expand: return sink_expand(c, n);
 	case OP_gather: return sink_gather(c, n);
 	case OP_reshape: return sink_reshape(c, n);
@@ -469,9 +504,11 @@ static struct value *as_reshape(struct pass_context *c, struct node *n, void *se
 
 bool pass_layout(struct pass_context *c)
 {
+	struct transposes t = {.room = c->graph->value_count * 4 + 1024};
 	int errors = c->diag->errors;
 
-	rewrite_graph(c, sink, NULL);
+	t.at = ARENA_ARRAY(c->scratch, struct node *, t.room);
+	rewrite_graph(c, sink, &t);
 	rewrite_graph(c, as_reshape, NULL);
 	return c->diag->errors == errors;
 }
