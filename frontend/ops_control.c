@@ -181,11 +181,10 @@ static bool find_open(struct loop *l)
 static bool settle_body(struct site *s, struct loop *l)
 {
 	struct import *im = s->import;
-	for (int turn = 0;; turn++) {
+	for (;;) {
 		struct diag quiet = {0}, *d = s->b->diag;
-		int required = s->g->
-				       requires
-			.count, stages = s->g->stage_count, names = im->taken.entries.count;
+		int required = s->g->requires.count, stages = s->g->stage_count;
+		int names = im->taken.entries.count;
 		s->b->diag = im->d = &quiet;
 		bool ok = loop_body(s, l);
 		s->b->diag = im->d = d;
@@ -196,9 +195,7 @@ static bool settle_body(struct site *s, struct loop *l)
 		diag_reset(&quiet);
 		if (!again)
 			return ok;
-		s->g->
-			requires
-			.count = required;
+		s->g->requires.count = required;
 		s->g->stage_count = stages;
 		names_back(&im->taken, names);
 	}

@@ -77,9 +77,7 @@ bool run_require(struct run *r, int stage, int unknown)
 	int64_t left, right;
 
 	for (int i = 0; i < g->requires.count; i++) {
-		const struct require *q = &g->
-						   requires
-						  .at[i];
+		const struct require *q = &g->requires.at[i];
 
 		if (later(dim_stage(q->left), dim_stage(q->right)) != stage)
 			continue;
