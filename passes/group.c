@@ -278,15 +278,19 @@ static bool make_group(struct grouping *g, struct cluster *k)
 	return true;
 }
 
-/* Copies whose originals nobody reads any more. */
+/* Copies whose originals nobody reads any more: clusters from their results on. An unread node within a cluster that is
+ * read stays: the cluster lists it, and lowering drops it. */
 static void remove_unread(struct grouping *g, struct region *r)
 {
 	struct node *prev;
 
 	for (struct node *n = r->last; n; n = prev) {
+		struct cluster *k = n->out_count == 1 ? cluster_of(g, n->out[0]) : NULL;
+
 		prev = n->prev;
-		if (n->out_count != 1 || n->out[0]->id >= g->room || !cluster_of(g, n->out[0]) || g->uses[n->out[0]->id])
+		if (!k || g->uses[n->out[0]->id] || (k->result != n->out[0] && !k->removed))
 			continue;
+		k->removed = true;
 		for (int i = 0; i < n->in_count; i++)
 			if (n->in[i]->id < g->room)
 				g->uses[n->in[i]->id]--;

@@ -8,6 +8,7 @@
 struct cluster {
 	struct { struct node **at; int count, room; } nodes;
 	struct value *result;
+	bool removed; /* nobody reads it: its nodes are gone */
 	bool contracts; /* holds a matmul, conv, pool */
 	bool reduces;   /* holds any sum: its values must be computed once */
 	bool costly;    /* holds a transcendental function */
