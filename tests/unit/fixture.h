@@ -25,7 +25,7 @@ struct fixture {
 
 static inline int setup(void **state)
 {
-	struct fixture *f = test_calloc(1, sizeof(*f));
+	struct fixture *f = calloc(1, sizeof(*f));
 	struct symbol s = {.name = "N", .min = 0, .max = INT64_MAX, .binding = SYMBOL_INPUT};
 
 	f->g = graph_new(&f->arena, "f");
@@ -41,7 +41,7 @@ static inline int teardown(void **state)
 
 	diag_reset(&f->diag);
 	arena_free(&f->arena);
-	test_free(f);
+	free(f);
 	return 0;
 }
 
