@@ -102,6 +102,13 @@ static bool fill_weights(void *self, const void *data, int64_t size)
 	return true;
 }
 
+/* The JIT takes the buffer; its name must be unique, for symbols that run constructors are made from it. */
+static LLVMMemoryBufferRef named_copy(struct engine_program *g, LLVMMemoryBufferRef object, int number)
+{
+	return LLVMCreateMemoryBufferWithMemoryRangeCopy(LLVMGetBufferStart(object), LLVMGetBufferSize(object),
+							 arena_printf(&g->arena, "module%d", number));
+}
+
 static bool link_modules(struct engine_program *g, struct modules *m, const struct emit_options *o, const struct target *t, struct diag *d)
 {
 	LLVMOrcJITDylibRef dylib = LLVMOrcLLJITGetMainJITDylib(g->jit);
@@ -109,10 +116,8 @@ static bool link_modules(struct engine_program *g, struct modules *m, const stru
 	const hone_model *(*get)(void);
 	bool ok = define_symbols(g, o, d) && (!t->sanitize || add_process_symbols(g, d));
 
-	for (int i = 0; ok && i < m->count; i++) {
-		ok = fail(d, LLVMOrcLLJITAddObjectFile(g->jit, dylib, m->object[i]));
-		m->object[i] = NULL; /* the JIT owns it now */
-	}
+	for (int i = 0; ok && i < m->count; i++)
+		ok = fail(d, LLVMOrcLLJITAddObjectFile(g->jit, dylib, named_copy(g, m->object[i], i)));
 	if (!ok || !fail(d, LLVMOrcLLJITLookup(g->jit, &address, "hone_model_get")))
 		return false;
 	memcpy(&get, &address, sizeof(get));
