@@ -100,7 +100,8 @@ static const struct expr *score(struct lowering *l, const struct node *n,
 		ARENA_ARRAY(l->kernel->arena, const struct expr *, n->in_count + FIRST_OPERAND);
 	dim dims[4];
 
-	product = expr_binary(p, EXPR_MUL, lower_load(l, n->in[0], q), lower_load(l, n->in[1], k));
+	product = lower_load(l, n->in[0], q);
+	product = expr_binary(p, EXPR_MUL, product, lower_load(l, n->in[1], k));
 	with[SCORE] = expr_reduce(p, REDUCE_SUM, 1, &axis, product);
 	with[QUERY] = at[1];
 	with[KEY] = j;

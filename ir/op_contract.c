@@ -53,7 +53,7 @@ bool lower_matmul(struct lowering *l, const struct node *n)
 	dim inner =
 		dim_is_const(w->dims[w->rank - 2]) ? w->dims[w->rank - 2] : a->dims[a->rank - 1];
 	dim dims_a[HONE_MAX_RANK], dims_w[HONE_MAX_RANK];
-	const struct expr *product;
+	const struct expr *x, *product; /* loads one after the other: they number the buffers */
 	index_list at, at_a, at_w;
 	int axis, last = y->rank - 1;
 
@@ -66,7 +66,8 @@ bool lower_matmul(struct lowering *l, const struct node *n)
 	at_a[last] = at_w[last - 1] = expr_axis(p, axis);
 	dims_a[last] = a->dims[a->rank - 1];
 	dims_w[last - 1] = w->dims[w->rank - 2];
-	product = expr_binary(p, EXPR_MUL, lower_load_broadcast(l, n->in[0], y->rank, dims_a, at_a),
+	x = lower_load_broadcast(l, n->in[0], y->rank, dims_a, at_a);
+	product = expr_binary(p, EXPR_MUL, x,
 			      lower_load_broadcast(l, n->in[1], y->rank, dims_w, at_w));
 	lower_store(l, n->out[0], at, expr_reduce(p, REDUCE_SUM, 1, &axis, product));
 	return true;
@@ -151,7 +152,7 @@ bool lower_conv(struct lowering *l, const struct node *n)
 	const struct attrs_conv *a = ATTRS(conv, n);
 	const struct type *w = &n->in[1]->type, *y = &n->out[0]->type;
 	int spatial = y->rank - 2, axes[HONE_MAX_RANK];
-	const struct expr *group;
+	const struct expr *group, *x, *product;
 	index_list at, from, tap;
 
 	lower_open(l, y, at);
@@ -172,10 +173,9 @@ bool lower_conv(struct lowering *l, const struct node *n)
 		from[spatial + 1] = index_add(p, tap[spatial],
 					      index_mul(p, group, expr_dim(p, w->dims[spatial])));
 	}
-	lower_store(l, n->out[0], at,
-		    expr_reduce(p, REDUCE_SUM, spatial + 1, axes,
-				expr_binary(p, EXPR_MUL, lower_load(l, n->in[0], from),
-					    lower_load(l, n->in[1], tap))));
+	x = lower_load(l, n->in[0], from);
+	product = expr_binary(p, EXPR_MUL, x, lower_load(l, n->in[1], tap));
+	lower_store(l, n->out[0], at, expr_reduce(p, REDUCE_SUM, spatial + 1, axes, product));
 	return true;
 }
 
