@@ -427,12 +427,38 @@ static void store_one(struct gen *g, const struct pending *w)
 	LLVMPositionBuilderAtEnd(b, join);
 }
 
+/* The only lane of a constant mask with one; -1: another mask. LLVM (19 and 22) makes such a masked store of
+ * bytes or halves a store of 4 bytes, past the end of the buffer. */
+static int only_lane(struct gen *g, LLVMValueRef mask)
+{
+	int only = -1;
+
+	for (int i = 0; i < g->lanes; i++) {
+		LLVMValueRef lane = LLVMIsConstant(mask) ? LLVMGetAggregateElement(mask, (unsigned)i) : NULL;
+
+		if (!lane || !LLVMIsAConstantInt(lane))
+			return -1;
+		if (!LLVMConstIntGetZExtValue(lane))
+			continue;
+		if (only >= 0)
+			return -1;
+		only = i;
+	}
+	return only;
+}
+
 static void store_vector(struct gen *g, const struct pending *w)
 {
 	const struct access *a = w->place.a;
 	LLVMTypeRef type = memory_type(g->e, a->type, g->lanes);
 	LLVMValueRef mask = w->mask ? gen_splat(g, w->mask) : NULL, arg[3] = {w->value, w->place.at, mask};
+	int only = mask ? only_lane(g, mask) : -1;
 
+	if (only >= 0) {
+		store_lane(g, a, lane_place(g, &w->place, only),
+			   LLVMBuildExtractElement(g->e->builder, w->value, LLVMConstInt(g->e->i32, (unsigned)only, 0), ""));
+		return;
+	}
 	if (!w->place.offsets && is_one(w->place.stride)) {
 		if (mask)
 			masked(g, "llvm.masked.store", type, 3, arg, 1, element_bytes(a->type));
