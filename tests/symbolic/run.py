@@ -35,6 +35,26 @@ def expected(x, w, b):
     return y, y.sum(axis=(1, 2)) * 0.5, half
 
 
+def early_exit(folder, command):
+    """Thresholds are run-time parameters: 0 lets every row leave, 2 none; between them each row is one or the other."""
+    subprocess.run([command, "compile", os.path.join(here, "early_exit.hir"), "-o", folder + "/exit.so"], check=True)
+    model = hone.Model(folder + "/exit.so")
+    results = []
+    for rows in (0, 1, 2, 7, 33):
+        x = np.random.default_rng(rows).standard_normal((rows, 4)).astype(np.float32)
+        model.set_param("threshold", 0)
+        first, none = model(x)
+        model.set_param("threshold", 2)
+        last, every = model(x)
+        model.set_param("threshold", 0.6)
+        some, which = model(x)
+        want = np.where(which[:, None] == 1, last, first)
+        results.append((none == 0).all() and (every == 1).all() and np.array_equal(some, want))
+        if not results[-1]:
+            print(f"failed: early exit, {rows} rows")
+    return results
+
+
 def main():
     command = os.environ.get("HONE", os.path.join(here, "../../build/release/bin/hone"))
     passed = failed = 0
@@ -50,6 +70,8 @@ def main():
             passed, failed = passed + ok, failed + (not ok)
             if not ok:
                 print(f"failed: N={n} H={height} W={width}")
+        for ok in early_exit(folder, command):
+            passed, failed = passed + ok, failed + (not ok)
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return failed > 0
 
