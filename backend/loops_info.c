@@ -403,6 +403,27 @@ static bool stores_packed(const struct loops_info *info)
 	return false;
 }
 
+/* Whether e has a reduction that is the same for all values of the axis: chunks would each compute it again. */
+static bool repeats_reduction(struct loops_info *info, const struct expr *e, int axis, int depth)
+{
+	if (e->op == EXPR_REDUCE && !(note_of(info, e)->axes & axis_bit(info, axis)))
+		return true;
+	for (int i = 0; i < e->count && depth < 20; i++) {
+		if (repeats_reduction(info, e->arg[i], axis, depth + 1))
+			return true;
+	}
+	return false;
+}
+
+static bool chunks_repeat_work(struct loops_info *info, const struct stmt *s, int axis)
+{
+	for (; s; s = s->next) {
+		if ((s->value && repeats_reduction(info, s->value, axis, 0)) || chunks_repeat_work(info, s->body, axis))
+			return true;
+	}
+	return false;
+}
+
 /* The vector axis is cut in chunks of whole vectors. */
 static int64_t chunk_size(struct loops_info *info, const struct stmt *s, const struct loops_nest *nest)
 {
@@ -438,7 +459,7 @@ static void choose_tasks(struct loops_info *info)
 			dim extent = info->k->exprs->axes[s->axis].extent;
 			int64_t chunk = chunk_size(info, s, nest);
 
-			if (!dim_is_const(extent) || extent->value > chunk)
+			if ((!dim_is_const(extent) || extent->value > chunk) && !chunks_repeat_work(info, s->body, s->axis))
 				add_task(info, s, chunk);
 			return;
 		}
