@@ -16,13 +16,6 @@ static double now_ms(void)
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-static void *allocate_output(void *self, int32_t output, int64_t size)
-{
-	(void)self;
-	(void)output;
-	return aligned_alloc(64, (size_t)(size + 64) / 64 * 64);
-}
-
 static int compare(const void *x, const void *y)
 {
 	double a = *(const double *)x, b = *(const double *)y;
@@ -47,7 +40,7 @@ enum { RUNS_MAX = 100000 };
 /* Runs until the time is over, at least 5 times. Outputs keep their buffers from the first run. */
 static bool measure(struct session *s, const struct tensors *in, double seconds, struct bench_result *r)
 {
-	hone_options options = {.size = sizeof(options), .threads = (uint32_t)r->threads, .allocate = allocate_output};
+	hone_options options = {.size = sizeof(options), .threads = (uint32_t)r->threads, .allocate = output_allocate};
 	struct tensors out = {s->compiled->output_count, calloc((size_t)s->compiled->output_count + 1, sizeof(hone_tensor))};
 	double *times = malloc(RUNS_MAX * sizeof(*times)), end, start;
 	hone_context *c = NULL;
@@ -121,7 +114,7 @@ static bool bench(struct session *s, const struct bench_options *o)
 	bool ok = count && session_compile(s);
 
 	ok = ok && (o->inputs.count ? inputs_read(s->compiled, &o->inputs, &s->arena, &in, &s->diag)
-				    : inputs_random(s->compiled, o->seed, &s->arena, &in, &s->diag));
+				    : inputs_random(s->compiled, o->seed, &s->dims, &in, &s->diag));
 	for (int i = 0; ok && i < count; i++) {
 		struct bench_result r = {.threads = threads[i]};
 

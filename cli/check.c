@@ -32,16 +32,9 @@ static bool read_all(struct session *s, const char *folder, const char *kind, in
 	return true;
 }
 
-static void *allocate_output(void *self, int32_t output, int64_t size)
-{
-	(void)self;
-	(void)output;
-	return aligned_alloc(64, (size_t)(size + 64) / 64 * 64);
-}
-
 static bool run_native(struct session *s, const struct tensors *in, struct tensors *out)
 {
-	hone_options options = {.size = sizeof(options), .threads = 1, .allocate = allocate_output};
+	hone_options options = {.size = sizeof(options), .threads = 1, .allocate = output_allocate};
 	hone_context *c;
 	char text[512];
 	bool ok;
@@ -93,7 +86,7 @@ static bool check(struct session *s, const struct check_options *o)
 	} else if (ok) {
 		expected.count = s->compiled->output_count;
 		expected.at = calloc((size_t)expected.count + 1, sizeof(*expected.at));
-		ok = inputs_random(s->compiled, o->seed, &s->arena, &in, &s->diag) && run_interpreter(s, &in, &expected);
+		ok = inputs_random(s->compiled, o->seed, &s->dims, &in, &s->diag) && run_interpreter(s, &in, &expected);
 	}
 	if (ok) {
 		actual.count = s->compiled->output_count;

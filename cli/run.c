@@ -7,13 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *allocate_output(void *self, int32_t output, int64_t size)
-{
-	(void)self;
-	(void)output;
-	return aligned_alloc(64, (size_t)(size + 64) / 64 * 64);
-}
-
 static void print_output(struct arena *a, const char *name, const hone_tensor *t)
 {
 	int64_t count = tensor_count(t);
@@ -72,7 +65,7 @@ struct run_options {
 
 static bool run(struct session *s, const struct run_options *o)
 {
-	hone_options options = {.size = sizeof(options), .threads = (uint32_t)o->threads, .allocate = allocate_output};
+	hone_options options = {.size = sizeof(options), .threads = (uint32_t)o->threads, .allocate = output_allocate};
 	struct tensors in = {0}, out = {0};
 	hone_context *context = NULL;
 	char text[512];
@@ -80,7 +73,7 @@ static bool run(struct session *s, const struct run_options *o)
 
 	if (!session_compile(s))
 		return false;
-	ok = o->random ? inputs_random(s->compiled, o->seed, &s->arena, &in, &s->diag)
+	ok = o->random ? inputs_random(s->compiled, o->seed, &s->dims, &in, &s->diag)
 		       : inputs_read(s->compiled, &o->inputs, &s->arena, &in, &s->diag);
 	if (ok && hone_context_create(s->compiled, &options, &context, text, sizeof(text)) != HONE_OK)
 		ok = diag_add(&s->diag, DIAG_DIFFER, (struct loc){0}, "%s", text);

@@ -111,9 +111,21 @@ static bool fill_random(hone_tensor *t, int64_t seed)
 	return ok;
 }
 
-bool inputs_random(const hone_model *m, int64_t seed, struct arena *a, struct tensors *out, struct diag *d)
+/* The size of a dim: by name from NAME=N words, else its least, but at least 1. */
+static int64_t size_of(const hone_dim *dim, const struct list *dims)
 {
-	(void)a;
+	for (int i = 0; dim->symbol && i < dims->count; i++) {
+		const char *equals = strchr(dims->at[i], '=');
+
+		if (equals && strlen(dim->symbol) == (size_t)(equals - dims->at[i]) &&
+		    !memcmp(dim->symbol, dims->at[i], strlen(dim->symbol)))
+			return strtoll(equals + 1, NULL, 10);
+	}
+	return dim->min > 0 || dim->max == 0 ? dim->min : 1;
+}
+
+bool inputs_random(const hone_model *m, int64_t seed, const struct list *dims, struct tensors *out, struct diag *d)
+{
 	out->count = m->input_count;
 	out->at = calloc((size_t)m->input_count + 1, sizeof(*out->at));
 	for (int i = 0; i < m->input_count; i++) {
@@ -122,11 +134,18 @@ bool inputs_random(const hone_model *m, int64_t seed, struct arena *a, struct te
 		out->at[i].dtype = io->dtype;
 		out->at[i].rank = io->rank;
 		for (int k = 0; k < io->rank; k++)
-			out->at[i].dims[k] = io->dims[k].min > 0 || io->dims[k].max == 0 ? io->dims[k].min : 1;
+			out->at[i].dims[k] = size_of(&io->dims[k], dims);
 		if (!fill_random(&out->at[i], seed + i))
 			return diag_add(d, DIAG_INTERNAL, (struct loc){0}, "no memory for input \"%s\"", io->name);
 	}
 	return true;
+}
+
+void *output_allocate(void *self, int32_t output, int64_t size)
+{
+	(void)self;
+	(void)output;
+	return aligned_alloc(64, (size_t)(size + 64) / 64 * 64);
 }
 
 void tensors_free(struct tensors *t)

@@ -18,8 +18,11 @@ bool tensor_write(const char *path, const char *name, const hone_tensor *t, stru
 
 /* Inputs from FILE words in model order, or NAME=FILE. All must be given. */
 bool inputs_read(const hone_model *m, const struct list *words, struct arena *a, struct tensors *out, struct diag *d);
-/* Seeded random inputs: floats in [-1, 1), integers in [0, 10), at each symbol's minimum but at least 1. */
-bool inputs_random(const hone_model *m, int64_t seed, struct arena *a, struct tensors *out, struct diag *d);
+/* Seeded random inputs: floats in [-1, 1), integers in [0, 8). A symbolic dim has the size that a NAME=N of `dims` gives it,
+ * else its minimum, but at least 1. */
+bool inputs_random(const hone_model *m, int64_t seed, const struct list *dims, struct tensors *out, struct diag *d);
+/* A hone_allocate that gives malloc'ed memory, for tensors_free. */
+void *output_allocate(void *self, int32_t output, int64_t size);
 void tensors_free(struct tensors *t);
 
 int64_t tensor_count(const hone_tensor *t);
