@@ -112,16 +112,16 @@ static bool fill_random(hone_tensor *t, int64_t seed)
 }
 
 /* The size of a dim: by name from NAME=N words, else its least, but at least 1. */
-static int64_t size_of(const hone_dim *dim, const struct list *dims)
+static int64_t size_of(const hone_dim *size, const struct list *dims)
 {
-	for (int i = 0; dim->symbol && i < dims->count; i++) {
+	for (int i = 0; size->symbol && i < dims->count; i++) {
 		const char *equals = strchr(dims->at[i], '=');
 
-		if (equals && strlen(dim->symbol) == (size_t)(equals - dims->at[i]) &&
-		    !memcmp(dim->symbol, dims->at[i], strlen(dim->symbol)))
+		if (equals && strlen(size->symbol) == (size_t)(equals - dims->at[i]) &&
+		    !memcmp(size->symbol, dims->at[i], strlen(size->symbol)))
 			return strtoll(equals + 1, NULL, 10);
 	}
-	return dim->min > 0 || dim->max == 0 ? dim->min : 1;
+	return size->min > 0 || size->max == 0 ? size->min : 1;
 }
 
 bool inputs_random(const hone_model *m, int64_t seed, const struct list *dims, struct tensors *out, struct diag *d)
