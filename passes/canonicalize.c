@@ -130,9 +130,11 @@ static struct value *slice_concat(struct pass_context *c, struct node *n)
 	for (int i = 0; i < inner->in_count; i++) {
 		dim next = dim_add(p, start, inner->in[i]->type.dims[axis]);
 
-		if (dim_lower(dim_sub(p, first, start)) >= 0 && dim_lower(dim_sub(p, next, end)) >= 0) {
+		if (dim_lower(dim_sub(p, first, start)) >= 0 &&
+		    dim_lower(dim_sub(p, next, end)) >= 0) {
 			at[axis] = dim_sub(p, first, start);
-			return add_slice(&b, inner->in[i], at, a->size.at, a->step.count ? a->step.at : NULL);
+			return add_slice(&b, inner->in[i], at, a->size.at,
+					 a->step.count ? a->step.at : NULL);
 		}
 		start = next;
 	}
@@ -161,7 +163,8 @@ static bool same_pad_value(const struct node *m, const struct node *n)
 	const struct attrs_pad *a = ATTRS_OF(pad, m), *b = ATTRS_OF(pad, n);
 
 	return a->kind == PAD_CONSTANT && b->kind == PAD_CONSTANT && m->in_count == n->in_count &&
-	       (n->in_count == 2 ? m->in[1] == n->in[1] : !memcmp(&a->value, &b->value, sizeof(a->value)));
+	       (n->in_count == 2 ? m->in[1] == n->in[1]
+				 : !memcmp(&a->value, &b->value, sizeof(a->value)));
 }
 
 /* %y = pad %x {lo=0, hi=0}               =>   %x
@@ -185,8 +188,8 @@ static struct value *pad_pad(struct pass_context *c, struct node *n)
 	if (!inner || !same_pad_value(inner, n))
 		return NULL;
 	for (int k = 0; k < a->lo.count; k++) {
-		if (dim_lower(a->lo.at[k]) < 0 || dim_lower(a->hi.at[k]) < 0 || dim_lower(i->lo.at[k]) < 0 ||
-		    dim_lower(i->hi.at[k]) < 0)
+		if (dim_lower(a->lo.at[k]) < 0 || dim_lower(a->hi.at[k]) < 0 ||
+		    dim_lower(i->lo.at[k]) < 0 || dim_lower(i->hi.at[k]) < 0)
 			return NULL;
 		lo[k] = dim_add(p, a->lo.at[k], i->lo.at[k]);
 		hi[k] = dim_add(p, a->hi.at[k], i->hi.at[k]);
@@ -257,7 +260,8 @@ static struct value *gather_one(struct pass_context *c, struct node *n)
 	dim at[HONE_MAX_RANK], size[HONE_MAX_RANK];
 	union scalar i;
 
-	if (a->kind != 0 || a->batch != 0 || type_count_const(&n->in[1]->type) != 1 || !splat_value(n->in[1], &i))
+	if (a->kind != 0 || a->batch != 0 || type_count_const(&n->in[1]->type) != 1 ||
+	    !splat_value(n->in[1], &i))
 		return NULL;
 	if (i.i < 0 || dim_lower(x->dims[a->axis]) <= i.i)
 		return NULL;
@@ -269,13 +273,20 @@ static struct value *gather_one(struct pass_context *c, struct node *n)
 }
 
 static const struct rewrite move_rewrites[] = {
-	{OP_transpose, transpose_transpose}, {OP_transpose, move_const},
-	{OP_reshape, reshape_reshape},       {OP_reshape, reshape_transpose},
-	{OP_reshape, move_const},            {OP_slice, slice_slice},
-	{OP_slice, slice_concat},            {OP_slice, move_const},
-	{OP_expand, expand_expand},          {OP_expand, move_const},
-	{OP_pad, pad_pad},                   {OP_concat, concat_flat},
-	{OP_reduce, reduce_nothing},         {OP_gather, gather_one},
+	{OP_transpose, transpose_transpose},
+	{OP_transpose, move_const},
+	{OP_reshape, reshape_reshape},
+	{OP_reshape, reshape_transpose},
+	{OP_reshape, move_const},
+	{OP_slice, slice_slice},
+	{OP_slice, slice_concat},
+	{OP_slice, move_const},
+	{OP_expand, expand_expand},
+	{OP_expand, move_const},
+	{OP_pad, pad_pad},
+	{OP_concat, concat_flat},
+	{OP_reduce, reduce_nothing},
+	{OP_gather, gather_one},
 	{OP_COUNT, NULL},
 };
 
@@ -355,7 +366,8 @@ static void simplify_control(struct pass_context *c, struct region *r)
 
 		next = n->next;
 		node_resolve(n);
-		if ((n->op == OP_if && inline_if(n)) || (n->op == OP_return_if && never_returns(n))) {
+		if ((n->op == OP_if && inline_if(n)) ||
+		    (n->op == OP_return_if && never_returns(n))) {
 			c->changes++;
 			next = prev ? prev->next : r->first;
 			continue;

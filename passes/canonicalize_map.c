@@ -5,7 +5,10 @@
 #include <math.h>
 #include <string.h>
 
-static bool is_storage(const struct value *v) { return dtype_compute(v->type.dtype) != v->type.dtype; }
+static bool is_storage(const struct value *v)
+{
+	return dtype_compute(v->type.dtype) != v->type.dtype;
+}
 
 /* The same map on fewer or other operands. NULL when its dims would change: then it declines. */
 static struct value *remake(struct pass_context *c, struct node *n, const struct expr *e, int count,
@@ -19,13 +22,15 @@ static struct value *remake(struct pass_context *c, struct node *n, const struct
 		const struct type *t = &in[i]->type;
 
 		for (int k = rank; k < t->rank; k++) /* grows to the left */
-			memmove(whole + 1, whole, (size_t)k * sizeof(*whole)), whole[0] = dim_const(&c->graph->dims, 1);
+			memmove(whole + 1, whole, (size_t)k * sizeof(*whole)),
+				whole[0] = dim_const(&c->graph->dims, 1);
 		rank = t->rank > rank ? t->rank : rank;
 		for (int k = 0; k < t->rank; k++)
-			whole[rank - t->rank + k] =
-				dim_broadcast(&c->graph->dims, whole[rank - t->rank + k], t->dims[k]);
+			whole[rank - t->rank + k] = dim_broadcast(
+				&c->graph->dims, whole[rank - t->rank + k], t->dims[k]);
 	}
-	if (rank != n->out[0]->type.rank || (rank && memcmp(whole, n->out[0]->type.dims, (size_t)rank * sizeof(dim))))
+	if (rank != n->out[0]->type.rank ||
+	    (rank && memcmp(whole, n->out[0]->type.dims, (size_t)rank * sizeof(dim))))
 		return NULL;
 	return add_map(&b, e, n->out[0]->type.dtype, count, in);
 }
@@ -34,7 +39,8 @@ static struct value *remake(struct pass_context *c, struct node *n, const struct
 static struct value *map_param(struct pass_context *c, struct node *n)
 {
 	(void)c;
-	if (n->expr->op != EXPR_PARAM || !type_equal(&n->in[n->expr->index]->type, &n->out[0]->type))
+	if (n->expr->op != EXPR_PARAM ||
+	    !type_equal(&n->in[n->expr->index]->type, &n->out[0]->type))
 		return NULL;
 	return n->in[n->expr->index];
 }
@@ -51,7 +57,8 @@ static struct value *map_operands(struct pass_context *c, struct node *n)
 
 	for (int i = 0; i < n->in_count; i++) {
 		enum dtype t = dtype_compute(n->in[i]->type.dtype);
-		bool shapes = n->in[i]->type.rank == n->out[0]->type.rank && n->out[0]->type.rank > 0;
+		bool shapes =
+			n->in[i]->type.rank == n->out[0]->type.rank && n->out[0]->type.rank > 0;
 		union scalar s;
 		int k = 0;
 
@@ -65,7 +72,8 @@ static struct value *map_operands(struct pass_context *c, struct node *n)
 		if (k == count)
 			in[count++] = n->in[i];
 	}
-	return count == n->in_count ? NULL : remake(c, n, expr_bind_params(p, n->expr, with), count, in);
+	return count == n->in_count ? NULL
+				    : remake(c, n, expr_bind_params(p, n->expr, with), count, in);
 }
 
 /* The same for operands of full rank, and those not read, one at a time: the dims may need the others. */
@@ -87,7 +95,8 @@ static struct value *map_operand(struct pass_context *c, struct node *n)
 			enum dtype t = dtype_compute(n->in[k]->type.dtype);
 
 			if (k == i)
-				with[k] = dtype_is_float(t) ? expr_real(p, t, s.f) : expr_int(p, t, s.i);
+				with[k] = dtype_is_float(t) ? expr_real(p, t, s.f)
+							    : expr_int(p, t, s.i);
 			else
 				with[k] = expr_param(p, t, count), in[count++] = n->in[k];
 		}
@@ -106,11 +115,13 @@ static struct value *map_literal(struct pass_context *c, struct node *n)
 	struct tensor t = {.kind = TENSOR_SPLAT};
 	struct value *v;
 
-	if (n->expr->op != EXPR_LITERAL || (is_storage(n->out[0]) && dtype_bits(n->out[0]->type.dtype) != 16))
+	if (n->expr->op != EXPR_LITERAL ||
+	    (is_storage(n->out[0]) && dtype_bits(n->out[0]->type.dtype) != 16))
 		return NULL;
 	t.splat.i = n->expr->i;
 	if (is_storage(n->out[0])) {
-		t.splat.f = dtype_decode_float(scalar.dtype, dtype_encode_float(scalar.dtype, n->expr->f));
+		t.splat.f = dtype_decode_float(scalar.dtype,
+					       dtype_encode_float(scalar.dtype, n->expr->f));
 	} else if (dtype_is_float(scalar.dtype)) {
 		t.splat.f = n->expr->f;
 	}
@@ -135,7 +146,8 @@ static struct value *map_broadcast(struct pass_context *c, struct node *n)
 
 		if (!inner && (inner = value_def(n->in[i], OP_reshape)) != NULL) {
 			x = &inner->in[0]->type;
-			drops = x->rank < t->rank && !memcmp(t->dims + t->rank - x->rank, x->dims, (size_t)x->rank * sizeof(dim));
+			drops = x->rank < t->rank && !memcmp(t->dims + t->rank - x->rank, x->dims,
+							     (size_t)x->rank * sizeof(dim));
 			for (int k = 0; drops && k < t->rank - x->rank; k++)
 				drops = dim_is(t->dims[k], 1);
 		}
@@ -152,7 +164,10 @@ static struct value *map_broadcast(struct pass_context *c, struct node *n)
 
 /* ---- maps of maps ---- */
 
-static bool has_no_region_between(const struct node *inner, const struct node *n) { return inner->parent == n->parent; }
+static bool has_no_region_between(const struct node *inner, const struct node *n)
+{
+	return inner->parent == n->parent;
+}
 
 /* %1 = map(%x) (a) -> e  %y = map(%1, %z) (b, c) -> f   =>   map(%x, %z) (a, c) -> f[b := e]
  * for single elements, and where e only converts exactly (i32 to i64 and such) or is a copy. */
@@ -243,6 +258,7 @@ static struct value *map_cheaper(struct pass_context *c, struct node *n)
 }
 
 const struct rewrite map_rewrites[] = {
-	{OP_map, map_param},     {OP_map, map_literal}, {OP_map, map_operands}, {OP_map, map_operand},
-	{OP_map, map_broadcast}, {OP_map, map_map},     {OP_map, map_cheaper},  {OP_COUNT, NULL},
+	{OP_map, map_param},   {OP_map, map_literal},   {OP_map, map_operands},
+	{OP_map, map_operand}, {OP_map, map_broadcast}, {OP_map, map_map},
+	{OP_map, map_cheaper}, {OP_COUNT, NULL},
 };

@@ -18,7 +18,10 @@ struct entry {
 struct common {
 	struct pass_context *c;
 	int *buckets, mask;
-	struct { struct entry *at; int count, room; } entries;
+	struct {
+		struct entry *at;
+		int count, room;
+	} entries;
 };
 
 static uint64_t mix(uint64_t h, uint64_t x)
@@ -94,11 +97,15 @@ static uint64_t hash_node(const struct node *n)
 	return hash_attrs(h, n);
 }
 
-static bool large_const(const struct tensor *t) { return t->kind == TENSOR_BYTES && t->size > SMALL_CONST; }
+static bool large_const(const struct tensor *t)
+{
+	return t->kind == TENSOR_BYTES && t->size > SMALL_CONST;
+}
 
 static bool same(const struct node *m, const struct node *n)
 {
-	if (m->op != n->op || m->in_count != n->in_count || m->expr != n->expr || m->out_count != n->out_count)
+	if (m->op != n->op || m->in_count != n->in_count || m->expr != n->expr ||
+	    m->out_count != n->out_count)
 		return false;
 	for (int i = 0; i < n->in_count; i++)
 		if (m->in[i] != n->in[i])
@@ -130,7 +137,8 @@ static void join(struct common *s, struct region *r)
 			continue;
 		hash = hash_node(n);
 		found = s->buckets[hash & (uint64_t)s->mask] - 1;
-		while (found >= 0 && (s->entries.at[found].hash != hash || !same(s->entries.at[found].n, n)))
+		while (found >= 0 &&
+		       (s->entries.at[found].hash != hash || !same(s->entries.at[found].n, n)))
 			found = s->entries.at[found].next;
 		if (found >= 0) {
 			for (int i = 0; i < n->out_count; i++)

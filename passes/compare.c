@@ -20,7 +20,8 @@ static int64_t *pick_symbols(struct comparison *k, int wanted)
 }
 
 /* An input of random elements; integers are 0 or 1 (they may be indices), or all 0. */
-static bool make_input(struct comparison *k, const struct value *v, const int64_t *symbols, bool zeros, hone_tensor *t)
+static bool make_input(struct comparison *k, const struct value *v, const int64_t *symbols,
+		       bool zeros, hone_tensor *t)
 {
 	const struct tensor random = {.kind = TENSOR_RANDOM, .seed = (uint64_t)v->id + 1};
 	enum dtype type = v->type.dtype;
@@ -33,17 +34,20 @@ static bool make_input(struct comparison *k, const struct value *v, const int64_
 	t->dtype = (int32_t)type;
 	for (int i = 0; i < t->rank; i++) {
 		t->dims[i] = dim_eval(v->type.dims[i], symbols);
-		if (t->dims[i] < 0 || __builtin_mul_overflow(count, t->dims[i], &count) || count > 1 << 24)
+		if (t->dims[i] < 0 || __builtin_mul_overflow(count, t->dims[i], &count) ||
+		    count > 1 << 24)
 			return false;
 	}
 	t->size = dtype_bytes(type, count);
 	if (dtype_is_float(type)) {
-		t->data = arena_copy(&k->arena, tensor_bytes(&random, type, count, &k->arena), (size_t)t->size);
+		t->data = arena_copy(&k->arena, tensor_bytes(&random, type, count, &k->arena),
+				     (size_t)t->size);
 		return true;
 	}
 	t->data = data = arena_alloc(&k->arena, (size_t)t->size + 8);
 	for (int64_t i = 0; !zeros && dtype_bits(type) >= 8 && i < count; i++)
-		data[i * (dtype_bits(type) / 8)] = (unsigned char)(tensor_element(&random, DT_BOOL, i).i);
+		data[i * (dtype_bits(type) / 8)] =
+			(unsigned char)(tensor_element(&random, DT_BOOL, i).i);
 	return true;
 }
 
@@ -69,7 +73,9 @@ bool comparison_begin(struct comparison *k, struct graph *g)
 {
 	static const int sizes[] = {3, 2, 1, 4, 8, 16, 32};
 
-	*k = (struct comparison){.graph = g, .input_count = g->body->param_count, .output_count = g->body->result_count};
+	*k = (struct comparison){.graph = g,
+				 .input_count = g->body->param_count,
+				 .output_count = g->body->result_count};
 	k->inputs = ARENA_ARRAY(&k->arena, hone_tensor, k->input_count);
 	k->expected = ARENA_ARRAY(&k->arena, hone_tensor, k->output_count);
 	for (int attempt = 0; attempt < 14; attempt++) {
@@ -78,7 +84,8 @@ bool comparison_begin(struct comparison *k, struct graph *g)
 		bool ok = true;
 
 		for (int i = 0; i < k->input_count && ok; i++)
-			ok = make_input(k, g->body->params[i], symbols, attempt >= 7, &k->inputs[i]);
+			ok = make_input(k, g->body->params[i], symbols, attempt >= 7,
+					&k->inputs[i]);
 		ok = ok && run(k, k->expected, &ignored);
 		diag_reset(&ignored);
 		if (ok)
@@ -91,11 +98,13 @@ bool comparison_begin(struct comparison *k, struct graph *g)
 
 static bool report(const struct pass *p, struct diag *d, int output, const char *what)
 {
-	return diag_add(d, DIAG_DIFFER, (struct loc){0}, "pass %s changed output %d: %s", p->name, output, what);
+	return diag_add(d, DIAG_DIFFER, (struct loc){0}, "pass %s changed output %d: %s", p->name,
+			output, what);
 }
 
 /* The largest difference, and magnitude, of two tensors' elements. */
-static void differences(const hone_tensor *x, const hone_tensor *y, double *difference, double *magnitude)
+static void differences(const hone_tensor *x, const hone_tensor *y, double *difference,
+			double *magnitude)
 {
 	enum dtype t = (enum dtype)x->dtype;
 	int64_t count = 1;
@@ -106,7 +115,8 @@ static void differences(const hone_tensor *x, const hone_tensor *y, double *diff
 	for (int64_t i = 0; i < count; i++) {
 		union scalar a = tensor_element(&(struct tensor){.data = x->data}, t, i);
 		union scalar b = tensor_element(&(struct tensor){.data = y->data}, t, i);
-		double u = dtype_is_float(t) ? a.f : (double)a.i, v = dtype_is_float(t) ? b.f : (double)b.i;
+		double u = dtype_is_float(t) ? a.f : (double)a.i,
+		       v = dtype_is_float(t) ? b.f : (double)b.i;
 
 		if (u == v || (isnan(u) && isnan(v)))
 			continue;
@@ -115,22 +125,27 @@ static void differences(const hone_tensor *x, const hone_tensor *y, double *diff
 	}
 }
 
-static bool compare(const struct pass *p, struct diag *d, int output, const hone_tensor *x, const hone_tensor *y)
+static bool compare(const struct pass *p, struct diag *d, int output, const hone_tensor *x,
+		    const hone_tensor *y)
 {
 	double difference, magnitude, allowed;
 	char text[128];
 
-	if (x->dtype != y->dtype || x->rank != y->rank || memcmp(x->dims, y->dims, (size_t)x->rank * sizeof(*x->dims)))
+	if (x->dtype != y->dtype || x->rank != y->rank ||
+	    memcmp(x->dims, y->dims, (size_t)x->rank * sizeof(*x->dims)))
 		return report(p, d, output, "its type");
 	if (x->dtype == DT_STRING)
 		return true;
 	differences(x, y, &difference, &magnitude);
 	if (p->tolerance == PASS_LOSSY) {
-		fprintf(stderr, "%s: output %d differs by at most %g\n", p->name, output, difference);
+		fprintf(stderr, "%s: output %d differs by at most %g\n", p->name, output,
+			difference);
 		return true;
 	}
-	allowed = p->tolerance == PASS_EXACT || !dtype_is_float((enum dtype)x->dtype) ? 0
-		  : 1e-5 + (dtype_bits((enum dtype)x->dtype) < 32 ? 2e-2 : 2e-4) * magnitude;
+	allowed =
+		p->tolerance == PASS_EXACT || !dtype_is_float((enum dtype)x->dtype)
+			? 0
+			: 1e-5 + (dtype_bits((enum dtype)x->dtype) < 32 ? 2e-2 : 2e-4) * magnitude;
 	if (difference <= allowed)
 		return true;
 	snprintf(text, sizeof(text), "largest difference %g, allowed %g", difference, allowed);

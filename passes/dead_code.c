@@ -7,8 +7,8 @@
 
 struct dead {
 	struct pass_context *c;
-	int *uses;    /* by value id */
-	int *symbols; /* nodes that mention a symbol, without the one that binds it */
+	int *uses;          /* by value id */
+	int *symbols;       /* nodes that mention a symbol, without the one that binds it */
 	int *stamps, stamp; /* by dim id */
 };
 
@@ -160,9 +160,11 @@ static int first_free_result(const struct node *n)
  * the node) or scan. */
 static void drop_results(struct dead *s, struct node *n)
 {
-	int extra = n->op == OP_loop ? 1 : 0, least = n->op == OP_loop ? first_free_result(n) + 1 : 0;
+	int extra = n->op == OP_loop ? 1 : 0,
+	    least = n->op == OP_loop ? first_free_result(n) + 1 : 0;
 
-	if ((n->op == OP_if && n->symbol_count) || (n->op != OP_if && n->op != OP_loop && n->op != OP_scan))
+	if ((n->op == OP_if && n->symbol_count) ||
+	    (n->op != OP_if && n->op != OP_loop && n->op != OP_scan))
 		return;
 	for (int i = n->out_count - 1; i >= first_free_result(n) && n->out_count > least; i--) {
 		if (s->uses[n->out[i]->id])

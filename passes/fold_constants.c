@@ -15,8 +15,14 @@ struct fold {
 	struct pass_context *c;
 	bool *folds, *wants; /* by value id: a foldable node makes it; others read it */
 	int id_count;
-	struct { struct node **at; int count, room; } nodes;   /* the foldable ones, in order */
-	struct { struct value **at; int count, room; } wanted; /* their values that others read */
+	struct {
+		struct node **at;
+		int count, room;
+	} nodes; /* the foldable ones, in order */
+	struct {
+		struct value **at;
+		int count, room;
+	} wanted; /* their values that others read */
 };
 
 /* ---- known elements ---- */
@@ -53,7 +59,8 @@ static struct value *fold_elems(struct pass_context *c, struct node *n)
 /* ---- transposes ---- */
 
 /* Copies `count` elements of `size` bytes to `to`, which is contiguous, from positions `step` bytes apart. */
-static void copy_strided(unsigned char *to, const unsigned char *from, int64_t count, int64_t step, int size)
+static void copy_strided(unsigned char *to, const unsigned char *from, int64_t count, int64_t step,
+			 int size)
 {
 	for (int64_t i = 0; i < count; i++, to += size, from += step)
 		switch (size) {
@@ -71,7 +78,8 @@ static struct value *fold_transpose(struct pass_context *c, struct node *n)
 	const struct tensor *t = value_const(n->in[0]);
 	const struct type *x = &n->in[0]->type, *y = &n->out[0]->type;
 	int size = dtype_bits(x->dtype) / 8, rank = x->rank;
-	int64_t stride[HONE_MAX_RANK], at[HONE_MAX_RANK] = {0}, count = type_count_const(x), step = size, inner;
+	int64_t stride[HONE_MAX_RANK], at[HONE_MAX_RANK] = {0}, count = type_count_const(x),
+				       step = size, inner;
 	const unsigned char *from;
 	unsigned char *data, *to;
 
@@ -85,7 +93,8 @@ static struct value *fold_transpose(struct pass_context *c, struct node *n)
 		from = t->data;
 		for (int i = 0; i < rank - 1; i++)
 			from += at[i] * stride[ATTRS_OF(transpose, n)->perm.at[i]];
-		copy_strided(to, from, inner, stride[ATTRS_OF(transpose, n)->perm.at[rank - 1]], size);
+		copy_strided(to, from, inner, stride[ATTRS_OF(transpose, n)->perm.at[rank - 1]],
+			     size);
 		for (int i = rank - 2; i >= 0 && ++at[i] == y->dims[i]->value; i--)
 			at[i] = 0;
 	}
@@ -99,9 +108,11 @@ static bool is_scaling(const struct node *n)
 	const struct expr *e = n->expr;
 	const struct type *y = &n->out[0]->type;
 
-	return n->op == OP_map && n->in_count == 2 && e->op == EXPR_MUL && e->arg[0]->op == EXPR_PARAM && e->arg[1]->op == EXPR_PARAM &&
-	       e->arg[0]->index != e->arg[1]->index && y->dtype == DT_F32 && n->in[0]->type.dtype == DT_F32 &&
-	       n->in[1]->type.dtype == DT_F32 && same_dims(&n->in[0]->type, y) && n->in[1]->type.rank == 1 &&
+	return n->op == OP_map && n->in_count == 2 && e->op == EXPR_MUL &&
+	       e->arg[0]->op == EXPR_PARAM && e->arg[1]->op == EXPR_PARAM &&
+	       e->arg[0]->index != e->arg[1]->index && y->dtype == DT_F32 &&
+	       n->in[0]->type.dtype == DT_F32 && n->in[1]->type.dtype == DT_F32 &&
+	       same_dims(&n->in[0]->type, y) && n->in[1]->type.rank == 1 &&
 	       n->in[1]->type.dims[0] == y->dims[y->rank - 1] && type_bytes_const(y) > SMALL_BYTES;
 }
 
@@ -138,7 +149,9 @@ static struct value *fold_here(struct pass_context *c, struct node *n, void *sel
 	(void)self;
 	if (v)
 		return v;
-	return n->op == OP_transpose ? fold_transpose(c, n) : n->op == OP_map ? fold_scaling(c, n) : NULL;
+	return n->op == OP_transpose ? fold_transpose(c, n)
+	       : n->op == OP_map     ? fold_scaling(c, n)
+				     : NULL;
 }
 
 /* ---- by the engine ---- */
@@ -152,12 +165,13 @@ static bool is_foldable(const struct fold *f, const struct node *n)
 {
 	int64_t bytes, in_bytes = 0;
 
-	if (!is_pure(n) || !(op_table[n->op].flags & OP_LOWERS) || n->symbol_count || n->region_count ||
-	    n->out_count != 1 || n->op == OP_shape || is_scaling(n))
+	if (!is_pure(n) || !(op_table[n->op].flags & OP_LOWERS) || n->symbol_count ||
+	    n->region_count || n->out_count != 1 || n->op == OP_shape || is_scaling(n))
 		return false;
 	bytes = type_bytes_const(&n->out[0]->type);
 	for (int i = 0; i < n->in_count; i++) {
-		if (!n->in[i] || !is_const_or_folds(f, n->in[i]) || type_bytes_const(&n->in[i]->type) < 0)
+		if (!n->in[i] || !is_const_or_folds(f, n->in[i]) ||
+		    type_bytes_const(&n->in[i]->type) < 0)
 			return false;
 		if (!value_const(n->in[i]) || value_const(n->in[i])->kind == TENSOR_BYTES)
 			in_bytes += type_bytes_const(&n->in[i]->type);
@@ -206,7 +220,8 @@ static bool copy_closure(struct fold *f, struct builder *b, int count, struct va
 	for (int i = 0; i < count; i++)
 		needs[values[i]->id] = true;
 	for (int i = f->nodes.count - 1; i >= 0; i--)
-		for (int k = 0; needs[f->nodes.at[i]->out[0]->id] && k < f->nodes.at[i]->in_count; k++)
+		for (int k = 0; needs[f->nodes.at[i]->out[0]->id] && k < f->nodes.at[i]->in_count;
+		     k++)
 			if (f->nodes.at[i]->in[k]->id < f->id_count)
 				needs[f->nodes.at[i]->in[k]->id] = true;
 	for (int i = 0; i < f->nodes.count; i++) {
@@ -229,7 +244,8 @@ static struct value *result_const(struct pass_context *c, struct value *v, const
 	struct builder b = build_before(c, v->def);
 	int64_t count = type_count_const(&v->type), size = dtype_bits(v->type.dtype) / 8;
 	const char *data = t->data;
-	struct tensor out = {.kind = TENSOR_BYTES, .data = data, .size = type_bytes_const(&v->type)};
+	struct tensor out = {
+		.kind = TENSOR_BYTES, .data = data, .size = type_bytes_const(&v->type)};
 
 	if (size && count > 1 && !memcmp(data, data + size, (size_t)((count - 1) * size))) {
 		out.splat = tensor_element(&out, v->type.dtype, 0);

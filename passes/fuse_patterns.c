@@ -11,19 +11,22 @@ struct affine_in {
 	const struct expr *scale, *shift; /* NULL: 0 */
 };
 
-static const struct expr *plus(struct expr_pool *p, enum expr_op op, const struct expr *a, const struct expr *b)
+static const struct expr *plus(struct expr_pool *p, enum expr_op op, const struct expr *a,
+			       const struct expr *b)
 {
 	if (!a || !b)
 		return b ? (op == EXPR_SUB ? expr_unary(p, EXPR_NEG, b) : b) : a;
 	return expr_binary(p, op, a, b);
 }
 
-static const struct expr *times(struct expr_pool *p, enum expr_op op, const struct expr *a, const struct expr *b)
+static const struct expr *times(struct expr_pool *p, enum expr_op op, const struct expr *a,
+				const struct expr *b)
 {
 	return a ? expr_binary(p, op, a, b) : NULL;
 }
 
-static bool as_affine(struct expr_pool *p, const struct expr *e, int param, int depth, struct affine_in *out)
+static bool as_affine(struct expr_pool *p, const struct expr *e, int param, int depth,
+		      struct affine_in *out)
 {
 	struct affine_in a, b;
 
@@ -35,28 +38,35 @@ static bool as_affine(struct expr_pool *p, const struct expr *e, int param, int 
 		*out = (struct affine_in){expr_int(p, e->type, 1), NULL};
 		return true;
 	}
-	if (depth > 16 || (e->op != EXPR_ADD && e->op != EXPR_SUB && e->op != EXPR_MUL && e->op != EXPR_DIV && e->op != EXPR_NEG))
+	if (depth > 16 || (e->op != EXPR_ADD && e->op != EXPR_SUB && e->op != EXPR_MUL &&
+			   e->op != EXPR_DIV && e->op != EXPR_NEG))
 		return false;
-	if (!as_affine(p, e->arg[0], param, depth + 1, &a) || (e->count == 2 && !as_affine(p, e->arg[1], param, depth + 1, &b)))
+	if (!as_affine(p, e->arg[0], param, depth + 1, &a) ||
+	    (e->count == 2 && !as_affine(p, e->arg[1], param, depth + 1, &b)))
 		return false;
 	switch (e->op) {
 	case EXPR_NEG:
-		*out = (struct affine_in){expr_unary(p, EXPR_NEG, a.scale), a.shift ? expr_unary(p, EXPR_NEG, a.shift) : NULL};
+		*out = (struct affine_in){expr_unary(p, EXPR_NEG, a.scale),
+					  a.shift ? expr_unary(p, EXPR_NEG, a.shift) : NULL};
 		return true;
 	case EXPR_ADD:
 	case EXPR_SUB:
-		*out = (struct affine_in){plus(p, e->op, a.scale, b.scale), plus(p, e->op, a.shift, b.shift)};
+		*out = (struct affine_in){plus(p, e->op, a.scale, b.scale),
+					  plus(p, e->op, a.shift, b.shift)};
 		return true;
 	case EXPR_MUL:
 		if (!a.scale)
-			*out = (struct affine_in){times(p, EXPR_MUL, b.scale, a.shift), times(p, EXPR_MUL, b.shift, a.shift)};
+			*out = (struct affine_in){times(p, EXPR_MUL, b.scale, a.shift),
+						  times(p, EXPR_MUL, b.shift, a.shift)};
 		else if (!b.scale)
-			*out = (struct affine_in){times(p, EXPR_MUL, a.scale, b.shift), times(p, EXPR_MUL, a.shift, b.shift)};
+			*out = (struct affine_in){times(p, EXPR_MUL, a.scale, b.shift),
+						  times(p, EXPR_MUL, a.shift, b.shift)};
 		return !a.scale || !b.scale;
 	default:
 		if (b.scale)
 			return false;
-		*out = (struct affine_in){times(p, EXPR_DIV, a.scale, b.shift), times(p, EXPR_DIV, a.shift, b.shift)};
+		*out = (struct affine_in){times(p, EXPR_DIV, a.scale, b.shift),
+					  times(p, EXPR_DIV, a.shift, b.shift)};
 		return true;
 	}
 }
@@ -71,7 +81,8 @@ static bool is_per_channel(const struct value *v, const struct value *x)
 	for (int i = 0; i < t->rank - 1; i++)
 		if (!dim_is(t->dims[i], 1))
 			return false;
-	return !t->rank || dim_is(t->dims[t->rank - 1], 1) || t->dims[t->rank - 1] == x->type.dims[x->type.rank - 1];
+	return !t->rank || dim_is(t->dims[t->rank - 1], 1) ||
+	       t->dims[t->rank - 1] == x->type.dims[x->type.rank - 1];
 }
 
 /* The only operand of a map that is not constant: its number, with all others per channel. -1: none. */
@@ -92,7 +103,10 @@ static int data_operand(const struct node *n)
 	return data >= 0 && same_dims(&n->in[data]->type, &n->out[0]->type) ? data : -1;
 }
 
-static bool is_float_type(const struct value *v) { return v->type.dtype == DT_F32 || v->type.dtype == DT_F64; }
+static bool is_float_type(const struct value *v)
+{
+	return v->type.dtype == DT_F32 || v->type.dtype == DT_F64;
+}
 
 /* A constant of exactly one axis, or none: so that its map with the weights has their dims. */
 static struct value *flatten_const(struct builder *b, struct value *v)
@@ -101,7 +115,8 @@ static struct value *flatten_const(struct builder *b, struct value *v)
 }
 
 /* A map of the constants of n; `first` stands for its operand `data`. */
-static struct value *map_constants(struct builder *b, const struct expr *e, struct value *first, const struct node *n, int data)
+static struct value *map_constants(struct builder *b, const struct expr *e, struct value *first,
+				   const struct node *n, int data)
 {
 	struct value **in = ARENA_ARRAY(b->graph->arena, struct value *, n->in_count);
 
@@ -113,7 +128,8 @@ static struct value *map_constants(struct builder *b, const struct expr *e, stru
 /* %1 = conv(%x, const w)  %y = map(%1, const s, const t) (c, s, t) -> c * s + t
  *	=>   %2 = map(s, t) -> s  %3 = map(w, %2) -> w * s  %4 = conv(%x, %3)
  *	     %5 = map(s, t) -> t  %y = map(%4, %5) -> c + t */
-static struct value *scale_weights(struct pass_context *c, struct node *n, const int *uses, int use_count)
+static struct value *scale_weights(struct pass_context *c, struct node *n, const int *uses,
+				   int use_count)
 {
 	struct builder b = build_before(c, n);
 	struct expr_pool *p = &c->graph->exprs;
@@ -122,34 +138,44 @@ static struct value *scale_weights(struct pass_context *c, struct node *n, const
 	struct affine_in a = {NULL, NULL};
 	struct value *in[2], *pair[2], *zero;
 
-	if (!conv || (conv->op != OP_conv && conv->op != OP_matmul) || !value_const(conv->in[1]) || !is_float_type(n->out[0]) ||
-	    n->in[data]->type.dtype != n->out[0]->type.dtype)
+	if (!conv || (conv->op != OP_conv && conv->op != OP_matmul) || !value_const(conv->in[1]) ||
+	    !is_float_type(n->out[0]) || n->in[data]->type.dtype != n->out[0]->type.dtype)
 		return NULL;
 	if (n->in[data]->id < use_count && uses[n->in[data]->id] != 1)
 		return NULL;
 	if (!as_affine(p, n->expr, data, 0, &a) || !a.scale || expr_is_literal(a.scale, 1))
 		return NULL;
 	in[0] = conv->in[0];
-	zero = add_scalar_real(&b, n->out[0]->type.dtype, 0); /* stands where scale and shift do not read */
+	zero = add_scalar_real(&b, n->out[0]->type.dtype,
+			       0); /* stands where scale and shift do not read */
 	pair[0] = conv->in[1];
 	pair[1] = map_constants(&b, a.scale, zero, n, data);
 	if (!pair[1])
 		return NULL;
-	in[1] = add_map(&b, expr_binary(p, EXPR_MUL, expr_param(p, a.scale->type, 0), expr_param(p, a.scale->type, 1)), DT_NONE, 2, pair);
+	in[1] = add_map(&b,
+			expr_binary(p, EXPR_MUL, expr_param(p, a.scale->type, 0),
+				    expr_param(p, a.scale->type, 1)),
+			DT_NONE, 2, pair);
 	if (!in[1] || !type_equal(&in[1]->type, &conv->in[1]->type))
 		return NULL;
 	pair[0] = add_like(&b, conv, in, conv->attrs);
 	if (!pair[0] || !a.shift)
 		return pair[0];
 	if (a.shift->op == EXPR_LITERAL)
-		return add_map(&b, expr_binary(p, EXPR_ADD, expr_param(p, a.shift->type, 0), a.shift), DT_NONE, 1, pair);
+		return add_map(&b,
+			       expr_binary(p, EXPR_ADD, expr_param(p, a.shift->type, 0), a.shift),
+			       DT_NONE, 1, pair);
 	pair[1] = map_constants(&b, a.shift, zero, n, data);
-	return pair[1] ? add_map(&b, expr_binary(p, EXPR_ADD, expr_param(p, a.shift->type, 0), expr_param(p, a.shift->type, 1)), DT_NONE, 2, pair)
+	return pair[1] ? add_map(&b,
+				 expr_binary(p, EXPR_ADD, expr_param(p, a.shift->type, 0),
+					     expr_param(p, a.shift->type, 1)),
+				 DT_NONE, 2, pair)
 		       : NULL;
 }
 
 /* %1 = map(%x, const s) -> f  %y = map(%1, const t) -> g   =>   map(%x, s, t) -> g(f)   both affine per channel */
-static struct value *join_affine(struct pass_context *c, struct node *n, const int *uses, int use_count)
+static struct value *join_affine(struct pass_context *c, struct node *n, const int *uses,
+				 int use_count)
 {
 	struct builder b = build_before(c, n);
 	struct expr_pool *p = &c->graph->exprs;
@@ -160,10 +186,12 @@ static struct value *join_affine(struct pass_context *c, struct node *n, const i
 	struct value *in[16];
 	int count;
 
-	if (!m || n->in_count + m->in_count > 16 || (m->out[0]->id < use_count && uses[m->out[0]->id] != 1))
+	if (!m || n->in_count + m->in_count > 16 ||
+	    (m->out[0]->id < use_count && uses[m->out[0]->id] != 1))
 		return NULL;
 	inner_data = data_operand(m);
-	if (inner_data < 0 || !m->in[inner_data]->def || m->out[0]->type.dtype != n->out[0]->type.dtype || !is_float_type(n->out[0]))
+	if (inner_data < 0 || !m->in[inner_data]->def ||
+	    m->out[0]->type.dtype != n->out[0]->type.dtype || !is_float_type(n->out[0]))
 		return NULL;
 	if (m->in[inner_data]->def->op != OP_conv && m->in[inner_data]->def->op != OP_matmul)
 		return NULL;

@@ -39,7 +39,8 @@ static const struct expr *look(struct leaves *l, struct value *v, int depth)
 	struct node *n = value_def(v, OP_map);
 	const struct expr *with[4];
 
-	if (!n || v == l->stop || depth == DEPTH_MAX || n->in_count > 4 || (v->type.dtype != DT_F32 && v->type.dtype != DT_F64))
+	if (!n || v == l->stop || depth == DEPTH_MAX || n->in_count > 4 ||
+	    (v->type.dtype != DT_F32 && v->type.dtype != DT_F64))
 		return leaf(l, v);
 	for (int i = 0; i < n->in_count; i++)
 		with[i] = look(l, value_now(n->in[i]), depth + 1);
@@ -47,7 +48,8 @@ static const struct expr *look(struct leaves *l, struct value *v, int depth)
 }
 
 /* The reduce behind a leaf, of this kind, that keeps its axes; its operand has the dims of `like`. */
-static struct node *reduce_leaf(const struct leaves *l, const struct expr *e, enum reduce_kind kind, const struct type *like)
+static struct node *reduce_leaf(const struct leaves *l, const struct expr *e, enum reduce_kind kind,
+				const struct type *like)
 {
 	struct node *n = e->op == EXPR_PARAM ? value_def(l->at[e->index], OP_reduce) : NULL;
 
@@ -91,7 +93,8 @@ static bool same_axes(const struct node *m, const struct node *n)
 }
 
 /* e = d / sqrt(v + eps), or d * (1 / sqrt(v + eps)): its parts. */
-static bool split_root(const struct expr *e, const struct expr **d, const struct expr **v, double *eps)
+static bool split_root(const struct expr *e, const struct expr **d, const struct expr **v,
+		       double *eps)
 {
 	const struct expr *root = NULL;
 
@@ -102,7 +105,8 @@ static bool split_root(const struct expr *e, const struct expr **d, const struct
 	for (int i = 0; !root && e->op == EXPR_MUL && i < 2; i++) {
 		const struct expr *f = e->arg[i];
 
-		if (f->op == EXPR_DIV && expr_is_literal(f->arg[0], 1) && f->arg[1]->op == EXPR_SQRT) {
+		if (f->op == EXPR_DIV && expr_is_literal(f->arg[0], 1) &&
+		    f->arg[1]->op == EXPR_SQRT) {
 			*d = e->arg[1 - i];
 			root = f->arg[1];
 		}
@@ -118,7 +122,8 @@ static bool split_root(const struct expr *e, const struct expr **d, const struct
 	return false;
 }
 
-static struct value *fuse_normalize(struct pass_context *c, struct node *n, struct leaves *l, const struct expr *e)
+static struct value *fuse_normalize(struct pass_context *c, struct node *n, struct leaves *l,
+				    const struct expr *e)
 {
 	struct builder b = build_before(c, n);
 	struct attrs_normalize a = {0};
@@ -137,7 +142,8 @@ static struct value *fuse_normalize(struct pass_context *c, struct node *n, stru
 	if (!type_equal(&from->type, &n->out[0]->type))
 		return NULL;
 	variance = mean_leaf(l, v, &from->type);
-	if (!variance || look(l, value_now(variance->in[0]), 0) != expr_binary(l->p, EXPR_MUL, d, d) || l->full)
+	if (!variance ||
+	    look(l, value_now(variance->in[0]), 0) != expr_binary(l->p, EXPR_MUL, d, d) || l->full)
 		return NULL;
 	if (d->op == EXPR_SUB) {
 		mean = mean_leaf(l, d->arg[1], &from->type);
@@ -149,11 +155,13 @@ static struct value *fuse_normalize(struct pass_context *c, struct node *n, stru
 	a.axes.at = wide;
 	for (int i = 0; i < a.axes.count; i++)
 		wide[i] = axes[i];
-	n = graph_add(&b, &(struct node_spec){.op = OP_normalize, .in_count = 1, .in = &from, .attrs = &a});
+	n = graph_add(&b, &(struct node_spec){
+				  .op = OP_normalize, .in_count = 1, .in = &from, .attrs = &a});
 	return n ? n->out[0] : NULL;
 }
 
-static struct value *fuse_softmax(struct pass_context *c, struct node *n, struct leaves *l, const struct expr *e)
+static struct value *fuse_softmax(struct pass_context *c, struct node *n, struct leaves *l,
+				  const struct expr *e)
 {
 	struct builder b = build_before(c, n);
 	struct attrs_softmax a = {0};
@@ -162,16 +170,19 @@ static struct value *fuse_softmax(struct pass_context *c, struct node *n, struct
 	struct value *from;
 	int axes[HONE_MAX_RANK];
 
-	if (!top || top->op != EXPR_EXP || top->arg[0]->op != EXPR_SUB || top->arg[0]->arg[0]->op != EXPR_PARAM)
+	if (!top || top->op != EXPR_EXP || top->arg[0]->op != EXPR_SUB ||
+	    top->arg[0]->arg[0]->op != EXPR_PARAM)
 		return NULL;
 	from = l->at[top->arg[0]->arg[0]->index];
 	sum = reduce_leaf(l, e->arg[1], REDUCE_SUM, &from->type);
 	max = reduce_leaf(l, top->arg[0]->arg[1], REDUCE_MAX, &from->type);
-	if (!sum || !max || value_now(max->in[0]) != from || !same_axes(sum, max) || reduce_axes_of(sum, axes) != 1 ||
-	    look(l, value_now(sum->in[0]), 0) != top || l->full || !type_equal(&from->type, &n->out[0]->type))
+	if (!sum || !max || value_now(max->in[0]) != from || !same_axes(sum, max) ||
+	    reduce_axes_of(sum, axes) != 1 || look(l, value_now(sum->in[0]), 0) != top || l->full ||
+	    !type_equal(&from->type, &n->out[0]->type))
 		return NULL;
 	a.axis = axes[0];
-	n = graph_add(&b, &(struct node_spec){.op = OP_softmax, .in_count = 1, .in = &from, .attrs = &a});
+	n = graph_add(
+		&b, &(struct node_spec){.op = OP_softmax, .in_count = 1, .in = &from, .attrs = &a});
 	return n ? n->out[0] : NULL;
 }
 

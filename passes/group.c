@@ -17,7 +17,7 @@ enum { DIAMOND_NODES = 24, DIAMOND_SCAN = 96, COPY_NODES = 4, COPY_READERS = 8 }
 
 struct grouping {
 	struct pass_context *c;
-	int room;                  /* of the arrays below, by value id */
+	int room; /* of the arrays below, by value id */
 	int *uses, *order;
 	struct cluster **clusters; /* of the node that makes the value */
 	struct value **map;        /* for copies; all NULL between them */
@@ -60,7 +60,8 @@ static void take(struct grouping *g, struct cluster *k, const struct cluster *fr
 /* ---- diamonds ---- */
 
 /* The nodes from v on that read it or each other, up to the one where all meet. False when they do not. */
-static bool find_diamond(const struct grouping *g, const struct value *v, struct node **found, int *count)
+static bool find_diamond(const struct grouping *g, const struct value *v, struct node **found,
+			 int *count)
 {
 	int pending = g->uses[v->id], scanned = 0;
 
@@ -93,7 +94,8 @@ static bool take_diamond(struct grouping *g, struct cluster *k, const struct val
 	if (!find_diamond(g, v, found, &count) || count < 2)
 		return false;
 	for (int i = 0; i < count; i++) {
-		if (g->clusters[found[i]->out[0]->id] || !cluster_takes_inner(&trial, v, found[i], i == count - 1))
+		if (g->clusters[found[i]->out[0]->id] ||
+		    !cluster_takes_inner(&trial, v, found[i], i == count - 1))
 			return false;
 	}
 	for (int i = 0; i < count; i++) {
@@ -143,11 +145,13 @@ static void sort_nodes(struct node **at, int count)
 }
 
 /* Copies the nodes of cluster k before n, which then reads the copy. NULL: no room, or refused. */
-static struct cluster *copy_cluster(struct grouping *g, const struct cluster *k, struct value *v, struct node *n)
+static struct cluster *copy_cluster(struct grouping *g, const struct cluster *k, struct value *v,
+				    struct node *n)
 {
 	struct builder b = build_before(g->c, n);
 	struct cluster *copy = ARENA_NEW(g->c->scratch, struct cluster);
-	struct node **nodes = arena_copy(g->c->scratch, k->nodes.at, (size_t)k->nodes.count * sizeof(*nodes));
+	struct node **nodes =
+		arena_copy(g->c->scratch, k->nodes.at, (size_t)k->nodes.count * sizeof(*nodes));
 
 	if (g->c->graph->value_count + k->nodes.count >= g->room)
 		return NULL;
@@ -208,8 +212,8 @@ static bool visit_diamond(struct grouping *g, struct node *n)
 		struct value *v = n->in[i];
 		struct cluster *k = cluster_of(g, v);
 
-		if (k && k->result == v && v->def->parent == n->parent && g->uses[v->id] > reads(n, v) &&
-		    take_diamond(g, k, v))
+		if (k && k->result == v && v->def->parent == n->parent &&
+		    g->uses[v->id] > reads(n, v) && take_diamond(g, k, v))
 			return true;
 	}
 	return false;
@@ -219,7 +223,8 @@ static void visit(struct grouping *g, struct node *n)
 {
 	struct cluster *k;
 
-	if (n->out_count != 1 || n->out[0]->id >= g->room || cluster_of(g, n->out[0]) || !node_groups(n))
+	if (n->out_count != 1 || n->out[0]->id >= g->room || cluster_of(g, n->out[0]) ||
+	    !node_groups(n))
 		return;
 	if (visit_diamond(g, n))
 		return;
@@ -263,7 +268,9 @@ static bool make_group(struct grouping *g, struct cluster *k)
 	region_set_results(graph, r, 1, &result);
 	b.region = parent;
 	b.before = before;
-	group = graph_add(&b, &(struct node_spec){.op = OP_group, .out_count = 1, .region_count = 1, .regions = &r});
+	group = graph_add(
+		&b, &(struct node_spec){
+			    .op = OP_group, .out_count = 1, .region_count = 1, .regions = &r});
 	if (!group)
 		return false;
 	inner = group->out[0];
@@ -300,7 +307,10 @@ static void remove_unread(struct grouping *g, struct region *r)
 
 static bool group_region(struct grouping *g, struct region *r)
 {
-	struct { struct cluster **at; int count, room; } made = {0};
+	struct {
+		struct cluster **at;
+		int count, room;
+	} made = {0};
 	struct node *next;
 	int order = 0;
 
@@ -324,7 +334,9 @@ static bool group_region(struct grouping *g, struct region *r)
 		struct cluster *k = made.at[i];
 
 		for (int j = 0; j < k->nodes.count; j++) /* insertion sort: nearly in order */
-			for (int m = j; m > 0 && g->order[k->nodes.at[m]->out[0]->id] < g->order[k->nodes.at[m - 1]->out[0]->id]; m--) {
+			for (int m = j; m > 0 && g->order[k->nodes.at[m]->out[0]->id] <
+							 g->order[k->nodes.at[m - 1]->out[0]->id];
+			     m--) {
 				struct node *swap = k->nodes.at[m];
 
 				k->nodes.at[m] = k->nodes.at[m - 1];

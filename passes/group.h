@@ -6,16 +6,19 @@
 
 /* Nodes that shall be one kernel, with one result. */
 struct cluster {
-	struct { struct node **at; int count, room; } nodes;
+	struct {
+		struct node **at;
+		int count, room;
+	} nodes;
 	struct value *result;
-	bool removed; /* nobody reads it: its nodes are gone */
-	bool contracts; /* holds a matmul, conv, pool */
-	bool reduces;   /* holds any sum: its values must be computed once */
-	bool costly;    /* holds a transcendental function */
-	bool computes;  /* holds a map */
+	bool removed;    /* nobody reads it: its nodes are gone */
+	bool contracts;  /* holds a matmul, conv, pool */
+	bool reduces;    /* holds any sum: its values must be computed once */
+	bool costly;     /* holds a transcendental function */
+	bool computes;   /* holds a map */
 	bool reads_data; /* reads something that is no constant */
-	bool sealed;    /* elements moved after a reduction: no further reduction */
-	bool closed;    /* its last node cannot be read inside of a group */
+	bool sealed;     /* elements moved after a reduction: no further reduction */
+	bool closed;     /* its last node cannot be read inside of a group */
 };
 
 /* Whether n can stand in a group at all. */
@@ -23,7 +26,8 @@ bool node_groups(const struct node *n);
 /* k becomes the cluster of n alone. */
 void cluster_start(struct cluster *k, struct node *n);
 /* Whether n, the last node of k, may take in `from`, which makes its operand i. */
-bool cluster_takes(const struct cluster *k, const struct cluster *from, const struct node *n, int i);
+bool cluster_takes(const struct cluster *k, const struct cluster *from, const struct node *n,
+		   int i);
 /* The properties of k, joined by those of `from`. */
 void cluster_join(struct cluster *k, const struct cluster *from);
 /* Whether n, between the cluster's result v and the node where all its readers meet (the last), may join;

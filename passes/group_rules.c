@@ -21,11 +21,15 @@
 
 enum { ROW_BYTES = 64 << 10, CONTRACTION_ROW = 4096, CHEAP_WEIGHT = 12 };
 
-static bool is_contraction(const struct node *n) { return n->op == OP_matmul || n->op == OP_conv || n->op == OP_pool; }
+static bool is_contraction(const struct node *n)
+{
+	return n->op == OP_matmul || n->op == OP_conv || n->op == OP_pool;
+}
 
 static bool is_reduction(const struct node *n)
 {
-	return n->op == OP_reduce || n->op == OP_argreduce || n->op == OP_softmax || n->op == OP_normalize;
+	return n->op == OP_reduce || n->op == OP_argreduce || n->op == OP_softmax ||
+	       n->op == OP_normalize;
 }
 
 static bool is_movement(const struct node *n)
@@ -33,11 +37,15 @@ static bool is_movement(const struct node *n)
 	return n->op == OP_transpose || n->op == OP_reshape || n->op == OP_slice || n->op == OP_pad;
 }
 
-static bool is_tensor(const struct value *v) { return v->type.kind == TYPE_TENSOR && v->type.dtype != DT_STRING; }
+static bool is_tensor(const struct value *v)
+{
+	return v->type.kind == TYPE_TENSOR && v->type.dtype != DT_STRING;
+}
 
 bool node_groups(const struct node *n)
 {
-	if (!(op_table[n->op].flags & OP_LOWERS) || n->region_count || n->symbol_count || !is_tensor(n->out[0]))
+	if (!(op_table[n->op].flags & OP_LOWERS) || n->region_count || n->symbol_count ||
+	    !is_tensor(n->out[0]))
 		return false;
 	for (int i = 0; i < n->in_count; i++)
 		if (!n->in[i] || !is_tensor(n->in[i]))
@@ -128,8 +136,11 @@ static bool keeps_inner_axis(const struct node *n)
 	case OP_reshape: return splits_last(n);
 	case OP_slice: return last >= 0 && slice_step(n, last) == 1;
 	case OP_pad:
-		return last >= 0 && dim_is(ATTRS_OF(pad, n)->lo.at[last], 0) && dim_is(ATTRS_OF(pad, n)->hi.at[last], 0);
-	case OP_expand: return last >= 0 && n->in[0]->type.rank && n->in[0]->type.dims[n->in[0]->type.rank - 1] == n->out[0]->type.dims[last];
+		return last >= 0 && dim_is(ATTRS_OF(pad, n)->lo.at[last], 0) &&
+		       dim_is(ATTRS_OF(pad, n)->hi.at[last], 0);
+	case OP_expand:
+		return last >= 0 && n->in[0]->type.rank &&
+		       n->in[0]->type.dims[n->in[0]->type.rank - 1] == n->out[0]->type.dims[last];
 	default: return false;
 	}
 }
@@ -162,7 +173,8 @@ static int last_axes(const struct node *n)
 		for (count = 0; count < list->count; count++)
 			axes[count] = (int)list->at[count];
 	} else {
-		axes[0] = n->op == OP_softmax ? (int)ATTRS_OF(softmax, n)->axis : (int)ATTRS_OF(argreduce, n)->axis;
+		axes[0] = n->op == OP_softmax ? (int)ATTRS_OF(softmax, n)->axis
+					      : (int)ATTRS_OF(argreduce, n)->axis;
 		count = 1;
 	}
 	for (int i = 0; i < count; i++)
@@ -262,7 +274,8 @@ bool cluster_takes_inner(struct cluster *k, const struct value *v, struct node *
 		bool keeps = n->op == OP_softmax || n->op == OP_normalize ||
 			     (n->op == OP_reduce && ATTRS_OF(reduce, n)->keep);
 
-		if (k->sealed || !keeps || !same_dims(&n->in[0]->type, &v->type) || !reduces_rows(n, k->contracts))
+		if (k->sealed || !keeps || !same_dims(&n->in[0]->type, &v->type) ||
+		    !reduces_rows(n, k->contracts))
 			return false;
 		for (int i = 1; i < n->in_count; i++)
 			if (!value_const(n->in[i]))

@@ -55,22 +55,26 @@ static bool keeps_order(const struct type *t, const int64_t *perm)
 }
 
 /* A transpose of v by this perm that n may read; NULL when there is none. */
-static struct value *find_transposed(const struct transposes *t, const struct value *v, const int64_t *perm,
-				     const struct node *n)
+static struct value *find_transposed(const struct transposes *t, const struct value *v,
+				     const int64_t *perm, const struct node *n)
 {
 	struct node *made = transpose_of(t, v);
 
-	if (!made || made->parent != n->parent || memcmp(ATTRS_OF(transpose, made)->perm.at, perm, (size_t)v->type.rank * sizeof(*perm)))
+	if (!made || made->parent != n->parent ||
+	    memcmp(ATTRS_OF(transpose, made)->perm.at, perm, (size_t)v->type.rank * sizeof(*perm)))
 		return NULL;
 	return made->out[0];
 }
 
 /* What `inverse` makes of an operand that does not come from a transpose: it is broadcast to `rank` axes. */
-static struct value *permute_operand(struct builder *b, const struct transposes *t, struct value *v, const int64_t *inverse, int rank)
+static struct value *permute_operand(struct builder *b, const struct transposes *t, struct value *v,
+				     const int64_t *inverse, int rank)
 {
 	dim dims[HONE_MAX_RANK];
 	bool ones = true;
-	struct value *made = v->type.rank == rank && b->before ? find_transposed(t, v, inverse, b->before) : NULL;
+	struct value *made = v->type.rank == rank && b->before
+				     ? find_transposed(t, v, inverse, b->before)
+				     : NULL;
 
 	if (made)
 		return made;
@@ -88,10 +92,12 @@ static struct value *permute_operand(struct builder *b, const struct transposes 
 }
 
 /* The perm that all operands of full rank share; NULL when there is none. */
-static const int64_t *common_perm(struct dim_pool *p, const struct transposes *t, const struct node *n, int rank)
+static const int64_t *common_perm(struct dim_pool *p, const struct transposes *t,
+				  const struct node *n, int rank)
 {
 	const int64_t *perm = NULL;
-	bool computed = false; /* what was transposed is no input: else two inputs would push each other around */
+	bool computed =
+		false; /* what was transposed is no input: else two inputs would push each other around */
 
 	for (int i = 0; i < n->in_count && !perm; i++)
 		if (n->in[i]->type.rank == rank && (perm = perm_of(n->in[i])) != NULL)
@@ -111,7 +117,8 @@ static const int64_t *common_perm(struct dim_pool *p, const struct transposes *t
 			continue;
 		}
 		invert(perm, rank, inverse);
-		if (v->type.rank == rank && computed && !v->def && find_transposed(t, v, inverse, n))
+		if (v->type.rank == rank && computed && !v->def &&
+		    find_transposed(t, v, inverse, n))
 			continue;
 		/* not transposed: only where it is a reshape */
 		for (int k = 0; k < rank; k++)
@@ -140,7 +147,8 @@ static struct value *sink_map(struct pass_context *c, struct node *n, const stru
 	for (int i = 0; i < n->in_count; i++) {
 		bool moved = n->in[i]->type.rank == rank && perm_of(n->in[i]);
 
-		in[i] = moved ? n->in[i]->def->in[0] : permute_operand(&b, t, n->in[i], inverse, rank);
+		in[i] = moved ? n->in[i]->def->in[0]
+			      : permute_operand(&b, t, n->in[i], inverse, rank);
 	}
 	return add_transpose_perm(&b, add_like(&b, n, in, n->attrs), perm);
 }
@@ -158,8 +166,10 @@ static struct value *sink_concat(struct pass_context *c, struct node *n, const s
 		return NULL;
 	invert(perm, rank, inverse);
 	for (int i = 0; i < n->in_count; i++)
-		in[i] = perm_of(n->in[i]) ? n->in[i]->def->in[0] : permute_operand(&b, t, n->in[i], inverse, rank);
-	return add_transpose_perm(&b, add_concat(&b, (int)perm[ATTRS_OF(concat, n)->axis], n->in_count, in), perm);
+		in[i] = perm_of(n->in[i]) ? n->in[i]->def->in[0]
+					  : permute_operand(&b, t, n->in[i], inverse, rank);
+	return add_transpose_perm(
+		&b, add_concat(&b, (int)perm[ATTRS_OF(concat, n)->axis], n->in_count, in), perm);
 }
 
 static void permute_dims(const dim *from, const int64_t *perm, int rank, dim *to)
@@ -204,7 +214,9 @@ static struct value *sink_slice(struct pass_context *c, struct node *n)
 	permute_dims(a->size.at, perm, a->at.count, size);
 	for (int i = 0; i < a->at.count; i++)
 		step[perm[i]] = slice_step(n, i);
-	return add_transpose_perm(&b, add_slice(&b, n->in[0]->def->in[0], at, size, a->step.count ? step : NULL), perm);
+	return add_transpose_perm(
+		&b, add_slice(&b, n->in[0]->def->in[0], at, size, a->step.count ? step : NULL),
+		perm);
 }
 
 static void sort(int64_t *at, int count)
@@ -239,8 +251,10 @@ static int perm_without(const int64_t *perm, int rank, unsigned gone, int64_t *o
 static struct value *sink_reduce(struct pass_context *c, struct node *n)
 {
 	struct builder b = build_before(c, n);
-	struct attrs_reduce a = n->op == OP_reduce ? *ATTRS_OF(reduce, n) : (struct attrs_reduce){0};
-	struct attrs_argreduce one = n->op == OP_argreduce ? *ATTRS_OF(argreduce, n) : (struct attrs_argreduce){0};
+	struct attrs_reduce a =
+		n->op == OP_reduce ? *ATTRS_OF(reduce, n) : (struct attrs_reduce){0};
+	struct attrs_argreduce one =
+		n->op == OP_argreduce ? *ATTRS_OF(argreduce, n) : (struct attrs_argreduce){0};
 	const int64_t *perm = perm_of(n->in[0]);
 	int rank = n->in[0]->type.rank;
 	int64_t axes[HONE_MAX_RANK], rest[HONE_MAX_RANK];
@@ -347,7 +361,8 @@ static bool grow_run(struct dim_pool *p, const struct type *x, const struct type
 	r->x1 = r->x0 + 1;
 	r->y1 = r->y0 + 1;
 	while (left != right) {
-		bool grow_x = !dim_is_const(left) || !dim_is_const(right) || left->value < right->value;
+		bool grow_x =
+			!dim_is_const(left) || !dim_is_const(right) || left->value < right->value;
 
 		if (grow_x && r->x1 < x->rank)
 			left = dim_mul(p, left, x->dims[r->x1++]);
@@ -360,12 +375,14 @@ static bool grow_run(struct dim_pool *p, const struct type *x, const struct type
 }
 
 /* The runs of a reshape, in order; an axis of size 1 that one side has alone is one of its own. -1: unknown. */
-static int find_runs(struct dim_pool *p, const struct type *x, const struct type *y, struct run *runs)
+static int find_runs(struct dim_pool *p, const struct type *x, const struct type *y,
+		     struct run *runs)
 {
 	int count = 0, i = 0, j = 0;
 
 	for (; i < x->rank || j < y->rank; count++) {
-		bool one_x = i < x->rank && dim_is(x->dims[i], 1), one_y = j < y->rank && dim_is(y->dims[j], 1);
+		bool one_x = i < x->rank && dim_is(x->dims[i], 1),
+		     one_y = j < y->rank && dim_is(y->dims[j], 1);
 
 		runs[count] = (struct run){i, i, j, j};
 		if (one_x && !one_y)
@@ -391,7 +408,8 @@ static struct value *sink_reshape(struct pass_context *c, struct node *n)
 	int64_t out[HONE_MAX_RANK];
 	dim dims[HONE_MAX_RANK];
 	int count, done = 0;
-	int first[2 * HONE_MAX_RANK]; /* the axis of x where a run begins; of none: after all others */
+	int first[2 *
+		  HONE_MAX_RANK]; /* the axis of x where a run begins; of none: after all others */
 
 	if (!perm)
 		return NULL;
@@ -402,7 +420,8 @@ static struct value *sink_reshape(struct pass_context *c, struct node *n)
 			if (perm[k] != perm[k - 1] + 1)
 				return NULL;
 	}
-	for (int at = 0; count > 0 && at < t->rank + count; at++) /* runs in the order of x's axes */
+	for (int at = 0; count > 0 && at < t->rank + count;
+	     at++) /* runs in the order of x's axes */
 		for (int i = 0; i < count; i++)
 			for (int k = runs[i].y0; first[i] == at && k < runs[i].y1; k++) {
 				dims[done] = y->dims[k];
@@ -494,11 +513,13 @@ static struct value *sink(struct pass_context *c, struct node *n, void *self)
 static struct value *as_reshape(struct pass_context *c, struct node *n, void *self)
 {
 	struct builder b = build_before(c, n);
-	const struct type *y = &n->out[0]->type;
+	const struct type *y;
 
 	(void)self;
-	if (n->op != OP_transpose || value_const(n->in[0]) || !keeps_order(&n->in[0]->type, ATTRS_OF(transpose, n)->perm.at))
+	if (n->op != OP_transpose || value_const(n->in[0]) ||
+	    !keeps_order(&n->in[0]->type, ATTRS_OF(transpose, n)->perm.at))
 		return NULL;
+	y = &n->out[0]->type;
 	return add_reshape(&b, n->in[0], y->rank, y->dims);
 }
 

@@ -14,10 +14,10 @@ enum pass_tolerance {
 
 struct pass_context {
 	struct graph *graph;
-	struct arena *scratch;  /* reset after the pass */
-	struct engine *engine;  /* for folding and calibration */
+	struct arena *scratch; /* reset after the pass */
+	struct engine *engine; /* for folding and calibration */
 	struct diag *diag;
-	int changes;            /* a pass counts what it changed */
+	int changes; /* a pass counts what it changed */
 };
 
 struct pass {
@@ -33,18 +33,20 @@ extern const char *const default_pipeline[]; /* names, ended by NULL */
 const struct pass *pass_by_name(const char *name, size_t length);
 
 struct pipeline_options {
-	const char *passes;       /* "a,b,c"; NULL: the default pipeline */
-	const char *stop_after;   /* NULL: run all */
+	const char *passes;                     /* "a,b,c"; NULL: the default pipeline */
+	const char *stop_after;                 /* NULL: run all */
 	const char *print_before, *print_after; /* a pass name, or "all"; NULL: none */
-	bool verify_each;         /* run the verifier after every pass */
-	bool check;               /* run the graph before and after each pass on random inputs and compare */
-	bool time;                /* print the time of each pass to stderr */
-	const char *reproduce;    /* folder for a reproducer when a pass fails; NULL: none */
+	bool verify_each;                       /* run the verifier after every pass */
+	bool check; /* run the graph before and after each pass on random inputs and compare */
+	bool time;  /* print the time of each pass to stderr */
+	const char *reproduce; /* folder for a reproducer when a pass fails; NULL: none */
 	/* Called after every pass that changed something (and once before the first, with name "import"). */
-	void (*observe)(void *self, const char *pass, const struct graph *g, int changes, double ms);
+	void (*observe)(void *self, const char *pass, const struct graph *g, int changes,
+			double ms);
 	void *self;
 };
 
-bool pipeline_run(struct graph *g, const struct pipeline_options *o, struct engine *engine, struct diag *d);
+bool pipeline_run(struct graph *g, const struct pipeline_options *o, struct engine *engine,
+		  struct diag *d);
 
 #endif

@@ -9,14 +9,16 @@ bool is_pure(const struct node *n) { return op_table[n->op].flags & OP_PURE; }
 
 bool same_dims(const struct type *a, const struct type *b)
 {
-	return a->rank == b->rank && (!a->rank || !memcmp(a->dims, b->dims, (size_t)a->rank * sizeof(dim)));
+	return a->rank == b->rank &&
+	       (!a->rank || !memcmp(a->dims, b->dims, (size_t)a->rank * sizeof(dim)));
 }
 
 bool splat_value(const struct value *v, union scalar *out)
 {
 	const struct tensor *t = value_const(v);
 
-	if (!t || v->type.dtype == DT_STRING || (t->kind != TENSOR_SPLAT && type_count_const(&v->type) != 1))
+	if (!t || v->type.dtype == DT_STRING ||
+	    (t->kind != TENSOR_SPLAT && type_count_const(&v->type) != 1))
 		return false;
 	*out = tensor_element(t, v->type.dtype, 0);
 	return true;
@@ -113,7 +115,10 @@ struct value *add_transpose_perm(struct builder *b, struct value *x, const int64
 
 struct value *add_bytes(struct builder *b, const struct type *type, const void *data)
 {
-	return add_const(b, type, &(struct tensor){.kind = TENSOR_BYTES, .data = data, .size = type_bytes_const(type)});
+	return add_const(b, type,
+			 &(struct tensor){.kind = TENSOR_BYTES,
+					  .data = data,
+					  .size = type_bytes_const(type)});
 }
 
 struct value *add_leading_ones(struct builder *b, struct value *v, int rank)
@@ -128,10 +133,14 @@ struct value *add_leading_ones(struct builder *b, struct value *v, int rank)
 	return add_reshape(b, v, rank, dims);
 }
 
-struct value *add_like(struct builder *b, const struct node *n, struct value *const *in, const void *attrs)
+struct value *add_like(struct builder *b, const struct node *n, struct value *const *in,
+		       const void *attrs)
 {
-	struct node *made = graph_add(b, &(struct node_spec){.op = n->op, .in_count = n->in_count, .in = in,
-							     .attrs = attrs, .expr = n->expr});
+	struct node *made = graph_add(b, &(struct node_spec){.op = n->op,
+							     .in_count = n->in_count,
+							     .in = in,
+							     .attrs = attrs,
+							     .expr = n->expr});
 
 	return made ? made->out[0] : NULL;
 }
@@ -170,7 +179,8 @@ static void walk(struct walk *w, struct region *r)
 				with->name = n->out[0]->name;
 			value_replace(n->out[0], with);
 			node_remove(n);
-			n = prev ? prev->next : r->first; /* the first of the nodes that were added */
+			n = prev ? prev->next
+				 : r->first; /* the first of the nodes that were added */
 			continue;
 		}
 		for (int i = 0; i < n->region_count; i++)

@@ -39,7 +39,8 @@ struct value *add_bytes(struct builder *b, const struct type *type, const void *
 /* v's dims with 1s in front up to `rank`: v itself when it has that rank. */
 struct value *add_leading_ones(struct builder *b, struct value *v, int rank);
 /* The same computation on other operands (as many as n has). NULL when inference refuses. */
-struct value *add_like(struct builder *b, const struct node *n, struct value *const *in, const void *attrs);
+struct value *add_like(struct builder *b, const struct node *n, struct value *const *in,
+		       const void *attrs);
 
 /* Rewrites: visits every node of every region in order, its operands resolved, and calls `rewrite`, which
  * returns what n's only result becomes (nodes added before n) or NULL to decline. What is added is visited

@@ -4,14 +4,20 @@
 #include <string.h>
 
 const struct pass pass_table[] = {
-	{"canonicalize", "local rewrites to one form: movement that cancels, maps of constants, branches never taken",
+	{"canonicalize",
+	 "local rewrites to one form: movement that cancels, maps of constants, branches never "
+	 "taken",
 	 PASS_EXACT, pass_canonicalize},
-	{"fold_constants", "computes what depends on constants only", PASS_EXACT, pass_fold_constants},
-	{"common_subexpressions", "nodes that compute the same become one", PASS_EXACT, pass_common_subexpressions},
+	{"fold_constants", "computes what depends on constants only", PASS_EXACT,
+	 pass_fold_constants},
+	{"common_subexpressions", "nodes that compute the same become one", PASS_EXACT,
+	 pass_common_subexpressions},
 	{"dead_code", "removes what nothing reads", PASS_EXACT, pass_dead_code},
-	{"fuse_patterns", "normalize and softmax out of their parts; scales and shifts into the weights before them",
+	{"fuse_patterns",
+	 "normalize and softmax out of their parts; scales and shifts into the weights before them",
 	 PASS_REASSOCIATES, pass_fuse_patterns},
-	{"layout", "moves transposes along the graph until they cancel", PASS_REASSOCIATES, pass_layout},
+	{"layout", "moves transposes along the graph until they cancel", PASS_REASSOCIATES,
+	 pass_layout},
 	{"group", "decides which operators become one kernel", PASS_REASSOCIATES, pass_group},
 	{NULL, NULL, PASS_EXACT, NULL},
 };

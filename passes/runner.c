@@ -51,22 +51,28 @@ static bool write_reproducer(struct runner *r, const struct pass *p)
 			fclose(out);
 		if (side.out)
 			fclose(side.out);
-		return diag_add(r->diag, DIAG_FILE, (struct loc){.file = r->path}, "cannot write the reproducer");
+		return diag_add(r->diag, DIAG_FILE, (struct loc){.file = r->path},
+				"cannot write the reproducer");
 	}
-	fprintf(out, "# hone compile reproduce.hir --passes=%s --verify-each%s --emit ir -o out.hir\n# RUN: %s\n", p->name,
-		r->compares ? " --check" : "", p->name);
+	fprintf(out,
+		"# hone compile reproduce.hir --passes=%s --verify-each%s --emit ir -o out.hir\n# "
+		"RUN: %s\n",
+		p->name, r->compares ? " --check" : "", p->name);
 	graph_print(r->g, out, &side);
 	if (fclose(side.out) != 0) {
 		fclose(out);
-		return diag_add(r->diag, DIAG_FILE, (struct loc){.file = r->side}, "cannot write the reproducer");
+		return diag_add(r->diag, DIAG_FILE, (struct loc){.file = r->side},
+				"cannot write the reproducer");
 	}
-	return fclose(out) == 0 || diag_add(r->diag, DIAG_FILE, (struct loc){.file = r->path}, "cannot write the reproducer");
+	return fclose(out) == 0 || diag_add(r->diag, DIAG_FILE, (struct loc){.file = r->path},
+					    "cannot write the reproducer");
 }
 
 static bool judge(struct runner *r, const struct pass *p, int changes)
 {
 	if (r->o->verify_each && !graph_verify(r->g, DIAG_INTERNAL, r->diag))
-		return diag_add(r->diag, DIAG_INTERNAL, (struct loc){0}, "the graph is wrong after pass %s", p->name);
+		return diag_add(r->diag, DIAG_INTERNAL, (struct loc){0},
+				"the graph is wrong after pass %s", p->name);
 	return !r->compares || !changes || comparison_check(&r->comparison, p, r->diag);
 }
 
@@ -102,17 +108,22 @@ static bool run_pass(struct runner *r, const struct pass *p)
 /* The passes to run, ended by NULL: those asked for, or the default ones. NULL: reported. */
 static const struct pass **choose(struct runner *r, struct arena *a)
 {
-	struct { const struct pass **at; int count, room; } list = {0};
+	struct {
+		const struct pass **at;
+		int count, room;
+	} list = {0};
 	const char *at = r->o->passes;
 
 	for (int i = 0; !at && default_pipeline[i]; i++)
-		ARENA_PUSH(a, &list, pass_by_name(default_pipeline[i], strlen(default_pipeline[i])));
+		ARENA_PUSH(a, &list,
+			   pass_by_name(default_pipeline[i], strlen(default_pipeline[i])));
 	while (at && *at) {
 		size_t length = strcspn(at, ",");
 		const struct pass *p = pass_by_name(at, length);
 
 		if (!p && length) {
-			diag_add(r->diag, DIAG_USAGE, (struct loc){0}, "there is no pass \"%.*s\" (see hone passes)", (int)length, at);
+			diag_add(r->diag, DIAG_USAGE, (struct loc){0},
+				 "there is no pass \"%.*s\" (see hone passes)", (int)length, at);
 			return NULL;
 		}
 		if (p)
@@ -134,7 +145,8 @@ static int find_end(struct runner *r, const struct pass *const *list)
 	if (!r->o->stop_after)
 		return count;
 	if (end < 0)
-		diag_add(r->diag, DIAG_USAGE, (struct loc){0}, "pass \"%s\" is not in the pipeline", r->o->stop_after);
+		diag_add(r->diag, DIAG_USAGE, (struct loc){0}, "pass \"%s\" is not in the pipeline",
+			 r->o->stop_after);
 	return end;
 }
 
@@ -142,10 +154,12 @@ static bool known_or_all(struct runner *r, const char *name)
 {
 	if (!name || !strcmp(name, "all") || pass_by_name(name, strlen(name)))
 		return true;
-	return diag_add(r->diag, DIAG_USAGE, (struct loc){0}, "there is no pass \"%s\" (see hone passes)", name);
+	return diag_add(r->diag, DIAG_USAGE, (struct loc){0},
+			"there is no pass \"%s\" (see hone passes)", name);
 }
 
-bool pipeline_run(struct graph *g, const struct pipeline_options *o, struct engine *engine, struct diag *d)
+bool pipeline_run(struct graph *g, const struct pipeline_options *o, struct engine *engine,
+		  struct diag *d)
 {
 	struct runner r = {.g = g, .o = o, .engine = engine, .diag = d};
 	struct arena a = {0};

@@ -42,7 +42,8 @@ static bool count(struct node *n, void *self)
 	struct counts *c = self;
 
 	c->ops += n->op == c->op;
-	c->kernels += (op_table[n->op].flags & OP_LOWERS) && (!n->parent->owner || n->parent->owner->op != OP_group);
+	c->kernels += (op_table[n->op].flags & OP_LOWERS) &&
+		      (!n->parent->owner || n->parent->owner->op != OP_group);
 	return true;
 }
 
@@ -68,7 +69,8 @@ static bool lower_one(struct node *n, void *self)
 {
 	struct fixture *f = self;
 
-	if (!(op_table[n->op].flags & OP_LOWERS) || (n->parent->owner && n->parent->owner->op == OP_group))
+	if (!(op_table[n->op].flags & OP_LOWERS) ||
+	    (n->parent->owner && n->parent->owner->op == OP_group))
 		return true;
 	return lower_node(f->g, n, &f->arena, &f->diag) != NULL;
 }
@@ -142,8 +144,9 @@ static void stop_after_stops_at_the_last_of_that_name(void **state)
 	struct pipeline_options o = {.stop_after = "dead_code"};
 
 	(void)state;
-	begin(&f, "func @f(%x: f32[4]) -> (%z: f32[4]) {\n  %y: f32[4] = map(%x) (a: f32) -> exp(a)\n"
-		  "  %z: f32[4] = map(%y) (a: f32) -> a + 1.0\n  return %z\n}\n");
+	begin(&f,
+	      "func @f(%x: f32[4]) -> (%z: f32[4]) {\n  %y: f32[4] = map(%x) (a: f32) -> exp(a)\n"
+	      "  %z: f32[4] = map(%y) (a: f32) -> a + 1.0\n  return %z\n}\n");
 	assert_true(pipeline_run(f.g, &o, &interpreter, &f.diag));
 	assert_int_equal(count_nodes(f.g, OP_group).ops, 0);
 	end(&f);
@@ -174,7 +177,8 @@ static void residual_blocks_become_one_kernel_for_each_convolution(void **state)
 	assert_true(run(&f, NULL));
 	assert_int_equal(count_nodes(f.g, OP_conv).ops, 2);
 	assert_true(count_nodes(f.g, OP_conv).kernels <= 5);
-	assert_true(count_nodes(f.g, OP_transpose).ops <= 2); /* the input's, which two kernels read */
+	assert_true(count_nodes(f.g, OP_transpose).ops <=
+		    2); /* the input's, which two kernels read */
 	assert_true(graph_walk(f.g, lower_one, &f));
 	end(&f);
 }
@@ -186,10 +190,14 @@ static void running_the_pipeline_before_group_again_changes_nothing(void **state
 
 	(void)state;
 	begin(&f, blocks);
-	assert_true(run(&f, "canonicalize,fold_constants,common_subexpressions,dead_code,layout,canonicalize,"
-			    "fold_constants,dead_code,fuse_patterns,fold_constants,canonicalize,common_subexpressions,dead_code"));
+	assert_true(run(
+		&f,
+		"canonicalize,fold_constants,common_subexpressions,dead_code,layout,canonicalize,"
+		"fold_constants,dead_code,fuse_patterns,fold_constants,canonicalize,common_"
+		"subexpressions,dead_code"));
 	first = graph_text(f.g, &f.arena);
-	assert_true(run(&f, "canonicalize,fold_constants,common_subexpressions,dead_code,layout,fuse_patterns,dead_code"));
+	assert_true(run(&f, "canonicalize,fold_constants,common_subexpressions,dead_code,layout,"
+			    "fuse_patterns,dead_code"));
 	again = graph_text(f.g, &f.arena);
 	assert_string_equal(first, again);
 	end(&f);
@@ -202,7 +210,8 @@ static void groups_form_inside_of_branches(void **state)
 	(void)state;
 	begin(&f, "func @f(%x: f32[N], %c: bool[]) -> (%y: f32[N]) {\n"
 		  "  %y: f32[N] = if(%c) {\n"
-		  "    %a: f32[N] = map(%x) (a: f32) -> exp(a)\n    %b: f32[N] = map(%a) (a: f32) -> a * 2.0\n    yield %b\n"
+		  "    %a: f32[N] = map(%x) (a: f32) -> exp(a)\n    %b: f32[N] = map(%a) (a: f32) "
+		  "-> a * 2.0\n    yield %b\n"
 		  "  } else {\n    yield %x\n  }\n  return %y\n}\n");
 	assert_true(run(&f, NULL));
 	assert_int_equal(count_nodes(f.g, OP_group).ops, 1);
