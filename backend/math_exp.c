@@ -263,7 +263,8 @@ LLVMValueRef math_acosh(struct fx *f, LLVMValueRef x)
 
 	small = math_log1p(f, fx_add(f, t, fx_sqrt(f, fx_mul(f, t, fx_add(f, t, fx_real(f, 2))))));
 	big = fx_add(f, math_log(f, x), fx_real(f, 0.69314718055994530942));
-	return fx_select(f, fx_test_real(f, LLVMRealOLT, x, 1e100), small, big);
+	small = fx_select(f, fx_test_real(f, LLVMRealOLT, x, 1e100), small, big);
+	return fx_select(f, fx_test_real(f, LLVMRealULT, x, 1), fx_real(f, __builtin_nan("")), small);
 }
 
 LLVMValueRef math_atanh(struct fx *f, LLVMValueRef x)
