@@ -56,6 +56,7 @@ static bool has_par_loop(const struct stmt *s)
 
 struct view {
 	struct chooser *c;
+	const struct chain *chain;
 	int axis;          /* vectors along it; -1: scalar */
 	int widest, narrowest; /* bits */
 };
@@ -84,10 +85,17 @@ static double reduce_cost(struct view *v, const struct expr *e, double weight)
 
 	for (int i = 0; i < e->axis_count; i++)
 		weight *= (double)extent_of(v->c->k, e->axes[i], 64);
+	for (int i = v->chain ? v->chain->count - 1 : -1; i >= 0; i--) { /* it moves out of these loops */
+		int axis = v->chain->loops[i]->axis;
+
+		if (n->axes & axis_bit(&v->c->info, axis))
+			break;
+		weight /= (double)extent_of(v->c->k, axis, 64);
+	}
 	if (v->axis >= 0 && (n->axes & axis_bit(&v->c->info, v->axis)))
 		return expr_cost(v, e->arg[0], weight);
-	if (v->axis >= 0)
-		weight /= (double)extent_of(v->c->k, v->axis, 64); /* it moves out of that loop */
+	if (v->axis >= 0 && !v->chain)
+		weight /= (double)extent_of(v->c->k, v->axis, 64);
 	own.axis = e->reduce >= REDUCE_ARGMIN ? -1 : own_axis(v->c, e);
 	v->c->scans++;
 	return expr_cost(&own, e->arg[0], weight);
@@ -312,12 +320,12 @@ static int total_outside(struct chooser *c, const struct stmt *s)
 static struct loops_nest choose_nest(struct chooser *c, const struct chain *chain)
 {
 	struct loops_nest nest = {.vector_axis = -1, .lanes = 1, .unroll = 1, .block_axis = -1, .block = 1, .tail_bits = 8};
-	struct view scalar = {.c = c, .axis = -1, .widest = 8, .narrowest = 64};
+	struct view scalar = {.c = c, .chain = chain, .axis = -1, .widest = 8, .narrowest = 64};
 	double best = list_cost(&scalar, chain->body, 1);
 	int outside = total_outside(c, chain->body);
 
 	for (int i = chain->count - 1; i >= 0; i--) {
-		struct view v = {.c = c, .axis = chain->loops[i]->axis, .widest = 8, .narrowest = 64};
+		struct view v = {.c = c, .chain = chain, .axis = chain->loops[i]->axis, .widest = 8, .narrowest = 64};
 		double cost;
 		int lanes;
 
