@@ -371,14 +371,72 @@ static bool is_one(LLVMValueRef v)
 	return v && gen_constant(v, &x) && x == 1;
 }
 
+/* A matrix of lanes x lanes, transposed by swapping ever smaller blocks beside the diagonal. */
+static void transpose(struct gen *g, LLVMValueRef *row)
+{
+	LLVMValueRef low[LANES_MAX], high[LANES_MAX];
+	int n = g->lanes;
+
+	for (int s = n / 2; s >= 1; s /= 2) {
+		for (int i = 0; i < n; i++) {
+			low[i] = LLVMConstInt(g->e->i32, (unsigned)(i & s ? n + (i ^ s) : i), 0);
+			high[i] = LLVMConstInt(g->e->i32, (unsigned)(i & s ? n + i : i ^ s), 0);
+		}
+		for (int i = 0; i < n; i++) {
+			LLVMValueRef a = row[i], b = row[i ^ s];
+
+			if (i & s)
+				continue;
+			row[i] = LLVMBuildShuffleVector(g->e->builder, a, b, LLVMConstVector(low, (unsigned)n), "");
+			row[i ^ s] = LLVMBuildShuffleVector(g->e->builder, a, b, LLVMConstVector(high, (unsigned)n), "");
+		}
+	}
+}
+
+/* Loads that are contiguous along the block axis, not along the vectors: all copies at once as rows of a square,
+ * which is transposed. NULL: not of that form. */
+static LLVMValueRef load_square(struct gen *g, struct note *n, struct copy c)
+{
+	struct access *a = n->access;
+	LLVMValueRef row[LANES_MAX], result = NULL;
+	struct place p;
+	bool uses;
+	dim coef;
+
+	if (g->block != g->lanes || g->lanes < 4 || g->tail || !a->safe || packed(a->type))
+		return NULL;
+	coef = access_coef(&g->info, a, g->block_axis, &uses);
+	if (!coef || !dim_is(coef, 1) || !gen_depends(g, n->axes, g->vector_axis))
+		return NULL;
+	coef = access_coef(&g->info, a, g->vector_axis, &uses);
+	if (!coef || dim_is(coef, 0) || dim_is(coef, 1))
+		return NULL;
+	p = place_of(g, a, (struct copy){0, c.u});
+	for (int i = 0; i < g->lanes; i++)
+		row[i] = plain_load(g, a->type, g->lanes, lane_place(g, &p, i));
+	transpose(g, row);
+	for (int i = 0; i < g->lanes; i++) {
+		LLVMValueRef v = emit_decode(g->e, a->type, g->lanes, row[i]);
+
+		if (i == c.b)
+			result = v; /* gen_value remembers this one */
+		else
+			memo_add(g, &n->memo, (struct memo){.value = v, .b = (int16_t)i, .u = (int16_t)c.u, .changeable = n->buffers || n->vars});
+	}
+	return result;
+}
+
 LLVMValueRef gen_load(struct gen *g, const struct expr *e, struct copy c)
 {
 	struct note *n = note_of(&g->info, e);
 	struct access *a = n->access;
-	struct place p = place_of(g, a, c);
+	LLVMValueRef square = load_square(g, n, c);
+	struct place p = square ? (struct place){0} : place_of(g, a, c);
 	bool vector = p.offsets || p.stride;
-	LLVMValueRef mask = a->safe ? NULL : gen_and(g, gen_condition(g, c), checks_exist(g, a, c)), v;
+	LLVMValueRef mask = a->safe || square ? NULL : gen_and(g, gen_condition(g, c), checks_exist(g, a, c)), v;
 
+	if (square)
+		return square;
 	if (vector)
 		mask = gen_and(g, mask, g->tail);
 	if (!vector)

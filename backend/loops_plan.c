@@ -270,6 +270,46 @@ static bool stores_all_use(struct chooser *c, const struct stmt *s, int axis)
 	return true;
 }
 
+/* Loads that jump along the vectors and are contiguous along the block axis: a square of both is read as
+ * vectors and transposed (loops_access.c). */
+static void find_squares(struct sharing *s, const struct expr *e)
+{
+	struct note *n = note_of(&s->c->info, e);
+	bool uses;
+	dim vector, block;
+
+	if (n->scanned == s->c->scans || e->op == EXPR_REDUCE)
+		return;
+	n->scanned = s->c->scans;
+	for (int i = 0; i < e->count; i++)
+		find_squares(s, e->arg[i]);
+	if (e->op != EXPR_LOAD || !n->access->safe || dtype_bits(n->access->type) < 8)
+		return;
+	block = access_coef(&s->c->info, n->access, s->block, &uses);
+	vector = access_coef(&s->c->info, n->access, s->vector, &uses);
+	s->shared += uses && block && vector && dim_is(block, 1) && !dim_is(vector, 1);
+}
+
+static void choose_square(struct chooser *c, const struct chain *chain, struct loops_nest *nest, int outside)
+{
+	if (nest->vector_axis < 0 || nest->lanes < 4 || nest->lanes > 16 || outside > 16 || chain->body->next || chain->body->kind != STMT_STORE)
+		return;
+	for (int i = chain->count - 1; i >= 0; i--) {
+		struct sharing s = {c, nest->vector_axis, chain->loops[i]->axis, 0, 0};
+
+		if (s.block == nest->vector_axis || extent_of(c->k, s.block, 64) < nest->lanes || !stores_all_use(c, chain->body, s.block))
+			continue;
+		c->scans++;
+		find_squares(&s, chain->body->value);
+		if (s.shared) {
+			nest->block_axis = s.block;
+			nest->block = nest->lanes;
+			nest->unroll = 1;
+			return;
+		}
+	}
+}
+
 static void choose_block(struct chooser *c, const struct chain *chain, struct loops_nest *nest, int outside)
 {
 	int budget = registers(c->target);
@@ -349,6 +389,8 @@ static struct loops_nest choose_nest(struct chooser *c, const struct chain *chai
 			nest.unroll /= 2;
 	}
 	choose_block(c, chain, &nest, outside);
+	if (nest.block == 1)
+		choose_square(c, chain, &nest, outside);
 	return nest;
 }
 
@@ -453,6 +495,8 @@ int plan_enumerate(const struct kernel *k, const struct target *t, struct arena 
 			lanes = lanes_for(&c, v.axis, v.widest);
 			if (block >= 0 && !stores_all_use(&c, chain.body, block))
 				block = -1;
+			if (block >= 0 && lanes <= 16)
+				n = add_plan(k, a, out, room, n, (struct loops_nest){v.axis, lanes, 1, v.narrowest, block, lanes});
 			for (int u = 1; u <= 3; u++) {
 				n = add_plan(k, a, out, room, n, (struct loops_nest){v.axis, lanes, u, v.narrowest, -1, 1});
 				if (block >= 0)

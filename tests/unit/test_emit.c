@@ -315,7 +315,7 @@ static void tame(struct fixture *f)
 	}
 }
 
-enum { SHAPES = 16 };
+enum { SHAPES = 18 };
 
 static struct value *shape_of_kernel(struct fixture *f, int which)
 {
@@ -370,6 +370,8 @@ static struct value *shape_of_kernel(struct fixture *f, int which)
 		for (int i = 0; i < 3; i++)
 			d[i] = dim_const(&f->g->dims, (int64_t[]){4, 15, 20}[i]);
 		return add_reshape(&f->b, INPUT(f, DT_F32, 6, 5, 40), 3, d);
+	case 15: return add_transpose(&f->b, INPUT(f, DT_F32, 35, 53), (int[]){1, 0});
+	case 16: return add_transpose(&f->b, INPUT(f, DT_F16, 35, 2, 20), (int[]){2, 1, 0});
 	default:
 		x[0] = INPUT(f, DT_F32, 5, 257);
 		return add_op(f, OP_normalize, 1, x, &(struct attrs_normalize){.axes = {1, (int64_t[]){1}}, .eps = 1e-5});
