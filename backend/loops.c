@@ -298,6 +298,8 @@ static void emit_for(struct gen *g, const struct stmt *s)
 		high = g->task_high[task];
 	}
 	gen_hoist_stmt(g, s);
+	if (is_block)
+		g->most_block = nest->block;
 	if (is_vector)
 		vector_loop(g, s, nest, low, high);
 	else if (task < g->info.task_count && is_block)
@@ -308,6 +310,8 @@ static void emit_for(struct gen *g, const struct stmt *s)
 		once(g, s, 1, low);
 	else
 		simple_loop(g, s, low, high, 1);
+	if (is_block)
+		g->most_block = 1;
 	memo_release(g, mark);
 }
 
@@ -532,7 +536,7 @@ static void emit_tasks(struct gen *g)
 bool emit_loops(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi, LLVMValueRef fn, struct diag *d)
 {
 	struct gen g = {.e = e, .diag = d, .k = k, .abi = abi, .fn = fn, .vector_axis = -1, .lanes = 1, .unroll = 1,
-			.block_axis = -1, .block = 1};
+			.block_axis = -1, .block = 1, .most_block = 1};
 	bool ok = loops_analyze(k, &g.arena, &g.info);
 
 	if (ok) {

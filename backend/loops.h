@@ -119,6 +119,7 @@ struct gen {
 	axis_set bound;
 	/* the shape of what is emitted now */
 	int vector_axis, lanes, unroll, block_axis, block;
+	int most_block;              /* of the block loop around, also in its remainder: sums must be the same there */
 	LLVMValueRef tail;           /* mask of the lanes that exist, or NULL: all */
 	/* conditions under which it runs */
 	struct condition conditions[DEPTH_MAX];

@@ -308,7 +308,7 @@ static bool choose_axis(struct gen *g, struct reduction *r, int *unroll)
 			chosen = e->axes[i];
 		}
 	}
-	if (chosen < 0 || !choose_vectors(g, r, &best, chosen, r->blocks, unroll))
+	if (chosen < 0 || !choose_vectors(g, r, &best, chosen, g->most_block, unroll))
 		return false;
 	for (int i = 0; i < e->axis_count; i++) {
 		if (e->axes[i] != chosen)
