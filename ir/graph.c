@@ -175,6 +175,21 @@ static struct node *node_new(struct graph *g, const struct node_spec *s, struct 
 	return n;
 }
 
+/* Whether an element of this type can hold the value that was worked out for it: a constant in range, or any size in a
+ * type of 32 bits or more (that sizes fit is taken for granted). */
+static bool holds(enum dtype t, dim d)
+{
+	int bits = dtype_bits(t);
+
+	if (t == DT_BOOL || bits == 64)
+		return true;
+	if (!dim_is_const(d))
+		return bits == 32;
+	if (dtype_class(t) == DTYPE_UNSIGNED)
+		return d->value >= 0 && d->value < INT64_C(1) << bits;
+	return d->value >= -(INT64_C(1) << (bits - 1)) && d->value < INT64_C(1) << (bits - 1);
+}
+
 /* Symbolic elements that grew too large to be worth keeping (a chain of shape arithmetic can double each
  * time) are dropped: then the value is read at run time. */
 static void drop_large_elems(struct graph *g, struct value *v)
@@ -187,7 +202,7 @@ static void drop_large_elems(struct graph *g, struct value *v)
 		return;
 	kept = arena_copy(g->arena, v->elems, (size_t)count * sizeof(*v->elems));
 	for (int64_t i = 0; i < count; i++)
-		if (kept[i] && kept[i]->size > SIZE_MAX_KEPT)
+		if (kept[i] && (kept[i]->size > SIZE_MAX_KEPT || !holds(v->type.dtype, kept[i])))
 			kept[i] = NULL;
 	v->elems = kept;
 }

@@ -120,12 +120,17 @@ static bool is_scaling(const struct node *n)
 static struct value *fold_scaling(struct pass_context *c, struct node *n)
 {
 	struct builder b = build_before(c, n);
-	const struct tensor *w = value_const(n->in[0]), *s = value_const(n->in[1]);
-	int64_t count = type_count_const(&n->out[0]->type), inner;
+	const struct tensor *w, *s;
+	int64_t count, inner;
 	const char *from;
 	char *data;
 
-	if (!w || !s || !is_scaling(n) || w->kind != TENSOR_BYTES || s->kind != TENSOR_BYTES)
+	if (!is_scaling(n))
+		return NULL;
+	w = value_const(n->in[0]);
+	s = value_const(n->in[1]);
+	count = type_count_const(&n->out[0]->type);
+	if (!w || !s || w->kind != TENSOR_BYTES || s->kind != TENSOR_BYTES)
 		return NULL;
 	inner = type_count_const(&n->in[1]->type);
 	data = arena_alloc(c->graph->arena, (size_t)count * 4);
