@@ -1,5 +1,10 @@
 /* case.c: reads, imports, compiles and runs one case, and compares with the outputs it should have.
- * Tolerances are those of onnx/backend/test/runner: rtol 1e-3, atol 1e-7 for floats; integers and bool exactly. */
+ * Tolerances are those of onnx/backend/test/runner: rtol 1e-3, atol 1e-7 for floats; integers and bool exactly.
+ *
+ * Two things are odd in the data of ONNX 1.12. bfloat16 is stored as uint16, and the values were cut off, not
+ * rounded (node/test_cast_FLOAT_to_BFLOAT16 and what follows it); the specification did not say which, later data
+ * rounds to nearest as we do: bits may be one apart. And some inputs have other dims than their model declares
+ * (the second input of node/test_castlike_FLOAT_to_BFLOAT16): such a case cannot be run as it is. */
 #include "tests/conformance/conformance.h"
 
 #include "backend/compile.h"
@@ -115,12 +120,22 @@ static bool float_matches(double x, double y)
 	return isfinite(x) && isfinite(y) && fabs(x - y) <= ATOL + RTOL * fabs(y);
 }
 
+/* The bits, or those one farther from zero: see above. */
+static bool bf16_matches(const hone_tensor *actual, const hone_tensor *expected, int64_t i)
+{
+	uint16_t x, y;
+
+	memcpy(&x, (const char *)actual->data + 2 * i, 2);
+	memcpy(&y, (const char *)expected->data + 2 * i, 2);
+	return x == y || x == y + 1;
+}
+
 static bool element_matches(const hone_tensor *actual, const hone_tensor *expected, int64_t i)
 {
 	union scalar x = element(actual, i), y = element(expected, i);
 
-	if (expected->dtype == HONE_BF16) /* bits, as the data is stored */
-		return !memcmp((const char *)actual->data + 2 * i, (const char *)expected->data + 2 * i, 2);
+	if (expected->dtype == HONE_BF16)
+		return bf16_matches(actual, expected, i);
 	return dtype_is_float((enum dtype)expected->dtype) ? float_matches(x.f, y.f) : x.i == y.i;
 }
 
@@ -167,6 +182,33 @@ static bool read_inputs(struct run *r, int set, hone_tensor *in)
 		return diag_add(&r->diag, DIAG_INTERNAL, (struct loc){0}, "the model takes %d inputs, but there is data for more",
 				body->param_count);
 	return true;
+}
+
+/* Whether the input may be given to the model; DIAG_UNSUPPORTED otherwise. */
+static bool input_fits(struct run *r, int set, int i)
+{
+	const struct type *declared = &r->graph->body->params[i]->type;
+	hone_tensor t;
+	bool ok;
+
+	if (!read_tensor(r, data_path(r, set, "input", i), declared->dtype, &t))
+		return false;
+	ok = t.rank == declared->rank && t.dtype == (int32_t)declared->dtype;
+	for (int k = 0; ok && k < t.rank; k++)
+		ok = !dim_is_const(declared->dims[k]) || declared->dims[k]->value == t.dims[k];
+	return ok || diag_add(&r->diag, DIAG_UNSUPPORTED, (struct loc){0}, "the data contradicts the model: input \"%s\" is %s, declared as %s",
+			      r->graph->input_names[i], type_of(r, &t), type_text(r->graph, &r->arena, declared));
+}
+
+static bool inputs_fit(struct run *r)
+{
+	bool ok = true;
+
+	stage(r, "reading the data");
+	for (int set = 0; !access(data_path(r, set, "output", 0), R_OK); set++)
+		for (int i = 0; ok && i < r->graph->body->param_count; i++)
+			ok = input_fits(r, set, i);
+	return ok;
 }
 
 static bool compare_outputs(struct run *r, int set, const hone_tensor *actual)
@@ -252,11 +294,11 @@ static void explain(struct run *r)
 void case_run(const char *folder, const struct how *how, struct outcome *out)
 {
 	struct run r = {.folder = folder, .out = out};
-	bool imported = import(&r), ok = imported && compile_and_run(&r, how);
+	bool accepted = import(&r) && inputs_fit(&r), ok = accepted && compile_and_run(&r, how);
 
 	if (!ok)
 		explain(&r);
-	out->status = ok ? STATUS_PASSED : !imported && r.diag.worst == DIAG_UNSUPPORTED ? STATUS_SKIPPED : STATUS_FAILED;
+	out->status = ok ? STATUS_PASSED : !accepted && r.diag.worst == DIAG_UNSUPPORTED ? STATUS_SKIPPED : STATUS_FAILED;
 	stage(&r, "releasing");
 	if (r.program)
 		r.engine->release(r.program);

@@ -11,7 +11,7 @@ enum status {
 	STATUS_NONE, /* the process ended without a result */
 	STATUS_PASSED,
 	STATUS_FAILED,
-	STATUS_SKIPPED, /* the importer refused the model, before anything was compiled */
+	STATUS_SKIPPED, /* refused by the importer, or data that is not for the model: nothing was compiled */
 };
 
 /* Lives in memory shared with the process that runs the case: it fills the parts as it goes. */

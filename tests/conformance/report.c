@@ -76,7 +76,7 @@ void report_print(const struct cases *all, FILE *out)
 	struct rows rows = reasons(all, &a);
 
 	if (rows.count)
-		fprintf(out, "skipped, because the importer says:\n");
+		fprintf(out, "skipped before anything was compiled, because:\n");
 	for (int i = 0; i < rows.count; i++)
 		fprintf(out, "%5d  %s\n", rows.at[i].counts[STATUS_SKIPPED], rows.at[i].name);
 	for (int i = 0; i < all->count; i++)
@@ -164,13 +164,15 @@ void report_write_docs(const struct cases *all, FILE *out)
 		     "ONNX's backend tests (those of Debian's libonnx-testdata, ONNX 1.12), each compiled to native code and\n"
 		     "run, judged at ONNX's own tolerances. Written by `tests/conformance/run --write-docs`; not edited by hand.\n\n"
 		     "A case is skipped when the importer refuses its model (exit status 3 of the command), before anything is\n"
-		     "compiled; all else that is not the expected result counts as failed.\n\n");
+		     "compiled, or when its data contradicts the types its own model declares; all else that is not the\n"
+		     "expected result counts as failed. bfloat16 results may be one unit in the last place above the data,\n"
+		     "which was cut off where hone rounds to nearest.\n\n");
 	print_table(&groups, "cases", out);
 	fprintf(out, "## By operator\n\nA node test counts for the operator it is named after, also in its expanded form; any other\n"
 		     "test for every operator in its model.\n\n");
 	print_table(&operators, "operator", out);
 	if (why.count)
-		fprintf(out, "## Why cases are skipped\n\nThe importer's first message.\n\n| cases | reason |\n| ---: | --- |\n");
+		fprintf(out, "## Why cases are skipped\n\n| cases | reason |\n| ---: | --- |\n");
 	for (int i = 0; i < why.count; i++)
 		fprintf(out, "| %d | %s |\n", why.at[i].counts[STATUS_SKIPPED], why.at[i].name);
 	for (int i = 0, first = 1; i < all->count; i++) {
