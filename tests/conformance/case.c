@@ -120,7 +120,7 @@ static bool float_matches(double x, double y)
 	return isfinite(x) && isfinite(y) && fabs(x - y) <= ATOL + RTOL * fabs(y);
 }
 
-/* The bits, or those one farther from zero: see above. */
+/* The bits, or those one farther from zero: the data was cut off (see the head). */
 static bool bf16_matches(const hone_tensor *actual, const hone_tensor *expected, int64_t i)
 {
 	uint16_t x, y;
