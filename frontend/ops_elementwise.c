@@ -132,7 +132,8 @@ static bool import_mod(struct site *s)
 		map2(s, fmod ? "rem(a, b)" : "mod(a, b)", type_of(s->in[0]), s->in[0], s->in[1]));
 }
 
-/* The base's type is the result's; integers are computed in f64. */
+/* The base's type is the result's; integers are computed in f64. Whole powers of integers are whole: rounded
+ * first, for a power one unit below would be cut off to the integer below. */
 static bool import_pow(struct site *s)
 {
 	struct value *x = s->in[0], *y = old_broadcast(s, s->in[0], s->in[1]);
@@ -144,8 +145,12 @@ static bool import_pow(struct site *s)
 		snprintf(text, sizeof(text), "pow(a, %s(b))", dtype_name(ct));
 		return site_out(s, 0, map2(s, text, t, x, y));
 	}
-	char text[64];
-	snprintf(text, sizeof(text), "%s(pow(f64(a), f64(b)))", dtype_name(ct));
+	char text[128];
+	const char *power = dtype_is_float(t) ? "pow(f64(a), f64(b))"
+			    : dtype_is_float(type_of(y))
+				    ? "rne(f64(b)) == f64(b) ? rne(pow(f64(a), f64(b))) : pow(f64(a), f64(b))"
+				    : "rne(pow(f64(a), f64(b)))";
+	snprintf(text, sizeof(text), "%s(%s)", dtype_name(ct), power);
 	return site_out(s, 0, map2(s, text, t, x, y));
 }
 
