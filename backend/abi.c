@@ -30,7 +30,11 @@ bool kernel_abi_of(const struct kernel *k, struct arena *a, struct kernel_abi *a
 	struct loops_info *info;
 	dim scratch, one = dim_const(p, 1);
 
-	*abi = (struct kernel_abi){.scratch = -1, .bound = -1, .scratch_stride_word = -1, .tasks = one, .buffer_count = k->buffers.count,
+	*abi = (struct kernel_abi){.scratch = -1,
+				   .bound = -1,
+				   .scratch_stride_word = -1,
+				   .tasks = one,
+				   .buffer_count = k->buffers.count,
 				   .scratch_bytes = dim_const(p, 0)};
 	if (kernel_is_call(k)) {
 		if (!call_words(k, a, &abi->word_count, &abi->words, &scratch))
@@ -53,7 +57,8 @@ bool kernel_abi_of(const struct kernel *k, struct arena *a, struct kernel_abi *a
 	return true;
 }
 
-bool emit_kernel(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi, const char *name, struct diag *d)
+bool emit_kernel(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi,
+		 const char *name, struct diag *d)
 {
 	LLVMTypeRef params[6] = {e->ptr, e->ptr, e->ptr, e->i64, e->i64, e->i64};
 	LLVMValueRef fn = LLVMGetNamedFunction(e->module, name);

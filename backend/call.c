@@ -15,7 +15,8 @@ bool kernel_is_call(const struct kernel *k)
 /* The dim as the routine gets it: of a result that it finds itself, the largest it can be. */
 static dim array_dim(const struct kernel *k, dim d, bool out)
 {
-	dim most = out && k->node && k->node->symbol_count ? dim_static_bound(k->exprs->dims, d) : d;
+	dim most =
+		out && k->node && k->node->symbol_count ? dim_static_bound(k->exprs->dims, d) : d;
 
 	return most ? most : d;
 }
@@ -69,10 +70,14 @@ static int symbolic_index(const struct samples *m, dim d)
 
 static int64_t sample(const struct samples *m, unsigned corner, struct arena *a)
 {
-	struct hone_array *arrays = ARENA_ARRAY(a, struct hone_array, m->s->in_count + m->s->out_count + 1);
+	struct hone_array *arrays =
+		ARENA_ARRAY(a, struct hone_array, m->s->in_count + m->s->out_count + 1);
 	int64_t *attrs = ARENA_ARRAY(a, int64_t, m->s->attr_count + 1);
-	struct hone_call call = {.in = arrays, .out = arrays + m->s->in_count, .attrs = attrs,
-				 .in_count = m->s->in_count, .out_count = m->s->out_count};
+	struct hone_call call = {.in = arrays,
+				 .out = arrays + m->s->in_count,
+				 .attrs = attrs,
+				 .in_count = m->s->in_count,
+				 .out_count = m->s->out_count};
 
 	for (int i = 0; i < m->s->in_count + m->s->out_count; i++) {
 		int buffer = i < m->s->in_count ? m->s->in[i] : m->s->out[i - m->s->in_count];
@@ -81,8 +86,10 @@ static int64_t sample(const struct samples *m, unsigned corner, struct arena *a)
 		arrays[i].rank = t ? t->rank : -1;
 		arrays[i].dtype = t ? (int32_t)t->dtype : 0;
 		for (int j = 0; t && j < t->rank; j++)
-			arrays[i].dims[j] = dim_is_const(t->dims[j]) ? t->dims[j]->value
-								     : 1 + (corner >> symbolic_index(m, t->dims[j]) & 1);
+			arrays[i].dims[j] =
+				dim_is_const(t->dims[j])
+					? t->dims[j]->value
+					: 1 + (corner >> symbolic_index(m, t->dims[j]) & 1);
 	}
 	for (int i = 0; i < m->s->attr_count; i++)
 		attrs[i] = dim_is_const(m->s->attrs[i]) ? m->s->attrs[i]->value : 1;
@@ -100,14 +107,17 @@ static dim scratch_bytes(struct samples *m, struct arena *a)
 		for (int i = 0; i < m->count; i++) {
 			dim d = m->symbolic[i];
 
-			term = dim_mul(p, term, corner >> i & 1 ? dim_sub(p, d, dim_const(p, 1)) : dim_sub(p, dim_const(p, 2), d));
+			term = dim_mul(p, term,
+				       corner >> i & 1 ? dim_sub(p, d, dim_const(p, 1))
+						       : dim_sub(p, dim_const(p, 2), d));
 		}
 		sum = dim_add(p, sum, term);
 	}
 	return sum;
 }
 
-bool call_words(const struct kernel *k, struct arena *a, int *count, const dim **words, dim *scratch)
+bool call_words(const struct kernel *k, struct arena *a, int *count, const dim **words,
+		dim *scratch)
 {
 	const struct stmt *s = k->body;
 	struct samples m = {.s = s, .k = k, .row = hone_call_find(s->routine)};
@@ -176,7 +186,8 @@ static LLVMValueRef dim_value(struct caller *c, dim d)
 
 static LLVMValueRef buffer(struct caller *c, int i)
 {
-	return LLVMBuildLoad2(c->e->builder, c->e->ptr, at(c, c->buffers, (int64_t)sizeof(void *) * i), "");
+	return LLVMBuildLoad2(c->e->builder, c->e->ptr,
+			      at(c, c->buffers, (int64_t)sizeof(void *) * i), "");
 }
 
 static LLVMValueRef int32(struct caller *c, int64_t x)
@@ -186,7 +197,8 @@ static LLVMValueRef int32(struct caller *c, int64_t x)
 
 static LLVMValueRef reserve(struct caller *c, size_t bytes)
 {
-	LLVMValueRef v = LLVMBuildAlloca(c->e->builder, LLVMArrayType2(c->e->i64, bytes / 8 + 1), "");
+	LLVMValueRef v =
+		LLVMBuildAlloca(c->e->builder, LLVMArrayType2(c->e->i64, bytes / 8 + 1), "");
 
 	LLVMSetAlignment(v, 8);
 	return v;
@@ -198,9 +210,11 @@ static void put_array(struct caller *c, LLVMValueRef base, int which, bool out)
 
 	put(c, base, offsetof(struct hone_array, rank), int32(c, t ? t->rank : -1));
 	put(c, base, offsetof(struct hone_array, dtype), int32(c, t ? (int64_t)t->dtype : 0));
-	put(c, base, offsetof(struct hone_array, data), t ? buffer(c, which) : LLVMConstNull(c->e->ptr));
+	put(c, base, offsetof(struct hone_array, data),
+	    t ? buffer(c, which) : LLVMConstNull(c->e->ptr));
 	for (int i = 0; t && i < t->rank; i++)
-		put(c, base, offsetof(struct hone_array, dims) + 8 * (size_t)i, dim_value(c, array_dim(c->k, t->dims[i], out)));
+		put(c, base, offsetof(struct hone_array, dims) + 8 * (size_t)i,
+		    dim_value(c, array_dim(c->k, t->dims[i], out)));
 }
 
 static LLVMValueRef scratch(struct caller *c)
@@ -221,7 +235,8 @@ static LLVMValueRef make_call(struct caller *c)
 	const struct stmt *s = c->k->body;
 	LLVMValueRef in = reserve(c, sizeof(struct hone_array) * (size_t)(s->in_count + 1));
 	LLVMValueRef out = reserve(c, sizeof(struct hone_array) * (size_t)(s->out_count + 1));
-	LLVMValueRef attrs = reserve(c, 8 * (size_t)(s->attr_count + 1)), call = reserve(c, sizeof(struct hone_call));
+	LLVMValueRef attrs = reserve(c, 8 * (size_t)(s->attr_count + 1)),
+		     call = reserve(c, sizeof(struct hone_call));
 
 	for (int i = 0; i < s->in_count; i++)
 		put_array(c, at(c, in, (int64_t)sizeof(struct hone_array) * i), s->in[i], false);
@@ -233,7 +248,8 @@ static LLVMValueRef make_call(struct caller *c)
 	put(c, call, offsetof(struct hone_call, out), out);
 	put(c, call, offsetof(struct hone_call, attrs), attrs);
 	put(c, call, offsetof(struct hone_call, scratch), scratch(c));
-	put(c, call, offsetof(struct hone_call, bound), c->abi->bound < 0 ? LLVMConstNull(c->e->ptr) : buffer(c, c->abi->bound));
+	put(c, call, offsetof(struct hone_call, bound),
+	    c->abi->bound < 0 ? LLVMConstNull(c->e->ptr) : buffer(c, c->abi->bound));
 	put(c, call, offsetof(struct hone_call, in_count), int32(c, s->in_count));
 	put(c, call, offsetof(struct hone_call, out_count), int32(c, s->out_count));
 	return call;
@@ -251,9 +267,16 @@ static LLVMValueRef routine(struct caller *c, LLVMTypeRef type)
 	return fn;
 }
 
-bool emit_call(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi, LLVMValueRef fn, struct diag *d)
+bool emit_call(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi,
+	       LLVMValueRef fn, struct diag *d)
 {
-	struct caller c = {e, k, abi, LLVMGetParam(fn, 0), LLVMGetParam(fn, 1), LLVMGetParam(fn, 2), LLVMGetParam(fn, 5)};
+	struct caller c = {e,
+			   k,
+			   abi,
+			   LLVMGetParam(fn, 0),
+			   LLVMGetParam(fn, 1),
+			   LLVMGetParam(fn, 2),
+			   LLVMGetParam(fn, 5)};
 	LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(e->context, fn, "entry");
 	LLVMBasicBlockRef work = LLVMAppendBasicBlockInContext(e->context, fn, "work");
 	LLVMBasicBlockRef failed = LLVMAppendBasicBlockInContext(e->context, fn, "failed");
@@ -268,9 +291,13 @@ bool emit_call(struct emitter *e, const struct kernel *k, const struct kernel_ab
 	LLVMPositionBuilderAtEnd(e->builder, work);
 	call = make_call(&c);
 	code = LLVMBuildCall2(e->builder, type, routine(&c, type), &call, 1, "");
-	LLVMBuildCondBr(e->builder, LLVMBuildICmp(e->builder, LLVMIntNE, code, int32(&c, 0), ""), failed, leave);
+	LLVMBuildCondBr(e->builder, LLVMBuildICmp(e->builder, LLVMIntNE, code, int32(&c, 0), ""),
+			failed, leave);
 	LLVMPositionBuilderAtEnd(e->builder, failed);
-	store = LLVMBuildStore(e->builder, code, at(&c, c.frame, offsetof(struct hone_frame, fail) + offsetof(struct hone_fail, code)));
+	store = LLVMBuildStore(
+		e->builder, code,
+		at(&c, c.frame,
+		   offsetof(struct hone_frame, fail) + offsetof(struct hone_fail, code)));
 	LLVMSetAlignment(store, 4);
 	LLVMSetOrdering(store, LLVMAtomicOrderingMonotonic);
 	LLVMBuildBr(e->builder, leave);

@@ -6,8 +6,9 @@
 
 bool kernel_is_call(const struct kernel *k);
 /* The dims that the call reads, and the bytes of scratch it needs; false: scratch without a bound. */
-bool call_words(const struct kernel *k, struct arena *a, int *count, const dim **words, dim *scratch);
-bool emit_call(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi, LLVMValueRef fn,
-	       struct diag *d);
+bool call_words(const struct kernel *k, struct arena *a, int *count, const dim **words,
+		dim *scratch);
+bool emit_call(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi,
+	       LLVMValueRef fn, struct diag *d);
 
 #endif

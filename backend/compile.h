@@ -10,12 +10,13 @@ enum emit_kind { EMIT_SO, EMIT_EXE, EMIT_OBJ, EMIT_ASM, EMIT_LLVM, EMIT_HEADER }
 struct compile_options {
 	enum emit_kind kind;
 	const struct target *target;
-	const char *name;    /* model name: made a C identifier; NULL: from the output's file name */
-	const char *prefix;  /* put before every global symbol; NULL: none */
-	const char *passes;  /* recorded in the table */
-	const char *hash;    /* of model and flags, hexadecimal */
-	const char *linker;  /* NULL: the one found when hone was built, then ld.lld, lld, cc on PATH */
-	bool save_temps;     /* keep objects beside the output */
+	const char *name;   /* model name: made a C identifier; NULL: from the output's file name */
+	const char *prefix; /* put before every global symbol; NULL: none */
+	const char *passes; /* recorded in the table */
+	const char *hash;   /* of model and flags, hexadecimal */
+	const char
+		*linker; /* NULL: the one found when hone was built, then ld.lld, lld, cc on PATH */
+	bool save_temps; /* keep objects beside the output */
 };
 
 struct compile_report {
@@ -43,7 +44,8 @@ struct graph_figures {
 	int64_t weight_bytes, arena_bytes;
 	bool dynamic; /* some values live in the dynamic arena */
 };
-bool graph_figures(struct graph *g, const struct target *t, struct graph_figures *out, struct diag *d);
+bool graph_figures(struct graph *g, const struct target *t, struct graph_figures *out,
+		   struct diag *d);
 
 /* A model in a shared library made by hone. NULL: reported. Closed by library_close. */
 struct library;

@@ -13,7 +13,8 @@ static void set_pointer(struct run_emitter *r, const struct value *v, LLVMValueR
 }
 
 /* Symbols of results whose dims differ between branches or iterations take the dims of `from`, in order. */
-static void bind_dims(struct run_emitter *r, const struct node *n, const struct value *to, const struct value *from)
+static void bind_dims(struct run_emitter *r, const struct node *n, const struct value *to,
+		      const struct value *from)
 {
 	for (int i = 0; i < to->type.rank; i++) {
 		dim d = to->type.dims[i];
@@ -27,10 +28,13 @@ static void bind_dims(struct run_emitter *r, const struct node *n, const struct 
 bool run_if(struct run_emitter *r, const struct node *n)
 {
 	struct emitter *e = r->e;
-	LLVMBasicBlockRef block[2] = {run_block(r, "then"), run_block(r, "else")}, join = run_block(r, "join");
+	LLVMBasicBlockRef block[2] = {run_block(r, "then"), run_block(r, "else")},
+			  join = run_block(r, "join");
 	LLVMValueRef c = run_scalar(r, n->in[0], e->i8);
 
-	LLVMBuildCondBr(e->builder, LLVMBuildICmp(e->builder, LLVMIntNE, c, LLVMConstNull(e->i8), ""), block[0], block[1]);
+	LLVMBuildCondBr(e->builder,
+			LLVMBuildICmp(e->builder, LLVMIntNE, c, LLVMConstNull(e->i8), ""), block[0],
+			block[1]);
 	for (int k = 0; k < 2; k++) {
 		const struct region *region = n->regions[k];
 
@@ -55,7 +59,7 @@ struct loop {
 	const struct node *n;
 	const struct region *region;
 	int carried, first_init, first_param, first_result; /* where carried values begin */
-	LLVMValueRef counter; /* alloca i64 */
+	LLVMValueRef counter;                               /* alloca i64 */
 	LLVMBasicBlockRef head, body, exit;
 };
 
@@ -93,7 +97,8 @@ static void begin_loop(struct loop *l)
 	l->counter = alloca_i64(r, "counter");
 	LLVMBuildStore(r->e->builder, const_i64(r->e, 0), l->counter);
 	for (int i = 0; i < l->carried; i++) {
-		const struct value *init = l->n->in[l->first_init + i], *param = l->region->params[l->first_param + i];
+		const struct value *init = l->n->in[l->first_init + i],
+				   *param = l->region->params[l->first_param + i];
 
 		set_pointer(r, param, run_pointer(r, init));
 		bind_dims(r, l->n, param, init);
@@ -119,7 +124,8 @@ static void stack_output(struct loop *l, int i)
 	struct emitter *e = r->e;
 	const struct value *y = l->region->results[l->first_result + i];
 	const struct carry *c = program_carry(r->p, l->n, i);
-	LLVMValueRef bytes = bytes_of(r, y), at = LLVMBuildMul(e->builder, count_of(l), bytes, ""), to;
+	LLVMValueRef bytes = bytes_of(r, y), at = LLVMBuildMul(e->builder, count_of(l), bytes, ""),
+		     to;
 
 	if (is_dynamic(r, c->slots[0]))
 		run_reserve(r, const_i64(e, c->slots[0]), LLVMBuildAdd(e->builder, at, bytes, ""));
@@ -133,7 +139,8 @@ static LLVMValueRef buffer_slot(struct loop *l, int i)
 	const struct carry *c = program_carry(l->r->p, l->n, i);
 	LLVMValueRef odd = LLVMBuildTrunc(e->builder, count_of(l), e->i1, "");
 
-	return LLVMBuildSelect(e->builder, odd, const_i64(e, c->slots[1]), const_i64(e, c->slots[0]), "");
+	return LLVMBuildSelect(e->builder, odd, const_i64(e, c->slots[1]),
+			       const_i64(e, c->slots[0]), "");
 }
 
 static void copy_next(struct loop *l, int i)
@@ -152,7 +159,8 @@ static void point_at_next(struct loop *l, int i)
 {
 	struct run_emitter *r = l->r;
 	const struct value *param = l->region->params[l->first_param + i];
-	LLVMValueRef to = LLVMBuildLoad2(r->e->builder, r->e->ptr, run_slot_address(r, buffer_slot(l, i)), "");
+	LLVMValueRef to = LLVMBuildLoad2(r->e->builder, r->e->ptr,
+					 run_slot_address(r, buffer_slot(l, i)), "");
 
 	set_pointer(r, param, to);
 	bind_dims(r, l->n, param, l->region->results[l->first_result + i]);
@@ -170,7 +178,8 @@ static void end_iteration(struct loop *l)
 	for (int i = 0; i < l->carried; i++)
 		point_at_next(l, i);
 	run_stage(r, l->n);
-	LLVMBuildStore(e->builder, LLVMBuildAdd(e->builder, count_of(l), const_i64(e, 1), ""), l->counter);
+	LLVMBuildStore(e->builder, LLVMBuildAdd(e->builder, count_of(l), const_i64(e, 1), ""),
+		       l->counter);
 	run_goto(r, l->head);
 }
 
@@ -204,23 +213,38 @@ static void finish_loop(struct loop *l)
 bool run_loop(struct run_emitter *r, const struct node *n)
 {
 	struct emitter *e = r->e;
-	struct loop l = {.r = r, .n = n, .region = n->regions[0], .carried = n->in_count - 2, .first_init = 2,
-			 .first_param = 2, .first_result = 1};
+	struct loop l = {.r = r,
+			 .n = n,
+			 .region = n->regions[0],
+			 .carried = n->in_count - 2,
+			 .first_init = 2,
+			 .first_param = 2,
+			 .first_result = 1};
 	LLVMValueRef go = alloca_i64(r, "go"), more;
 
-	LLVMBuildStore(e->builder, LLVMBuildZExt(e->builder, run_scalar(r, n->in[1], e->i8), e->i64, ""), go);
+	LLVMBuildStore(e->builder,
+		       LLVMBuildZExt(e->builder, run_scalar(r, n->in[1], e->i8), e->i64, ""), go);
 	begin_loop(&l);
-	more = LLVMBuildICmp(e->builder, LLVMIntSLT, count_of(&l), run_scalar(r, n->in[0], e->i64), "");
+	more = LLVMBuildICmp(e->builder, LLVMIntSLT, count_of(&l), run_scalar(r, n->in[0], e->i64),
+			     "");
 	more = LLVMBuildAnd(e->builder, more,
-			    LLVMBuildICmp(e->builder, LLVMIntNE, LLVMBuildLoad2(e->builder, e->i64, go, ""), const_i64(e, 0), ""), "");
+			    LLVMBuildICmp(e->builder, LLVMIntNE,
+					  LLVMBuildLoad2(e->builder, e->i64, go, ""),
+					  const_i64(e, 0), ""),
+			    "");
 	LLVMBuildCondBr(e->builder, more, l.body, l.exit);
 	LLVMPositionBuilderAtEnd(e->builder, l.body);
 	LLVMBuildStore(e->builder, count_of(&l), run_pointer(r, l.region->params[0]));
-	LLVMBuildStore(e->builder, LLVMBuildTrunc(e->builder, LLVMBuildLoad2(e->builder, e->i64, go, ""), e->i8, ""),
-		       run_pointer(r, l.region->params[1]));
+	LLVMBuildStore(
+		e->builder,
+		LLVMBuildTrunc(e->builder, LLVMBuildLoad2(e->builder, e->i64, go, ""), e->i8, ""),
+		run_pointer(r, l.region->params[1]));
 	if (!run_region(r, l.region))
 		return false;
-	LLVMBuildStore(e->builder, LLVMBuildZExt(e->builder, run_scalar(r, l.region->results[0], e->i8), e->i64, ""), go);
+	LLVMBuildStore(
+		e->builder,
+		LLVMBuildZExt(e->builder, run_scalar(r, l.region->results[0], e->i8), e->i64, ""),
+		go);
 	end_iteration(&l);
 	finish_loop(&l);
 	return true;
@@ -237,10 +261,13 @@ bool run_scan(struct run_emitter *r, const struct node *n)
 	more = LLVMBuildICmp(e->builder, LLVMIntSLT, count_of(&l), run_word(r, attrs->length), "");
 	LLVMBuildCondBr(e->builder, more, l.body, l.exit);
 	LLVMPositionBuilderAtEnd(e->builder, l.body);
-	for (int i = l.carried; i < n->in_count; i++) { /* elements are slices of the stacked inputs */
-		LLVMValueRef at = LLVMBuildMul(e->builder, count_of(&l), bytes_of(r, l.region->params[i]), "");
+	for (int i = l.carried; i < n->in_count;
+	     i++) { /* elements are slices of the stacked inputs */
+		LLVMValueRef at = LLVMBuildMul(e->builder, count_of(&l),
+					       bytes_of(r, l.region->params[i]), "");
 
-		set_pointer(r, l.region->params[i], LLVMBuildGEP2(e->builder, e->i8, run_pointer(r, n->in[i]), &at, 1, ""));
+		set_pointer(r, l.region->params[i],
+			    LLVMBuildGEP2(e->builder, e->i8, run_pointer(r, n->in[i]), &at, 1, ""));
 	}
 	if (!run_region(r, l.region))
 		return false;

@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-void emitter_open(struct emitter *e, const struct target *t, struct arena *a, const char *module_name)
+void emitter_open(struct emitter *e, const struct target *t, struct arena *a,
+		  const char *module_name)
 {
 	LLVMContextRef c = LLVMContextCreate();
 
@@ -47,8 +48,8 @@ static const char *base_cpu(const struct target *t)
 
 static void add_text(struct emitter *e, LLVMValueRef fn, const char *name, const char *value)
 {
-	LLVMAttributeRef attr = LLVMCreateStringAttribute(e->context, name, (unsigned)strlen(name), value,
-							  (unsigned)strlen(value));
+	LLVMAttributeRef attr = LLVMCreateStringAttribute(e->context, name, (unsigned)strlen(name),
+							  value, (unsigned)strlen(value));
 
 	LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, attr);
 }
@@ -110,14 +111,16 @@ LLVMTargetMachineRef target_machine(const struct target *t, struct diag *d)
 
 	register_target(t);
 	if (LLVMGetTargetFromTriple(t->triple, &target, &error)) {
-		diag_add(d, DIAG_UNSUPPORTED, (struct loc){0}, "LLVM has no target %s: %s", t->triple, error);
+		diag_add(d, DIAG_UNSUPPORTED, (struct loc){0}, "LLVM has no target %s: %s",
+			 t->triple, error);
 		LLVMDisposeMessage(error);
 		return NULL;
 	}
-	machine = LLVMCreateTargetMachine(target, t->triple, base_cpu(t), t->features, LLVMCodeGenLevelLess,
-					  LLVMRelocPIC, LLVMCodeModelDefault);
+	machine = LLVMCreateTargetMachine(target, t->triple, base_cpu(t), t->features,
+					  LLVMCodeGenLevelLess, LLVMRelocPIC, LLVMCodeModelDefault);
 	if (!machine)
-		diag_add(d, DIAG_INTERNAL, (struct loc){0}, "LLVM refuses target %s %s", t->triple, t->features);
+		diag_add(d, DIAG_INTERNAL, (struct loc){0}, "LLVM refuses target %s %s", t->triple,
+			 t->features);
 	return machine;
 }
 
@@ -138,8 +141,10 @@ static bool instrument(struct emitter *e, LLVMTargetMachineRef machine, struct d
 	if (e->target->sanitize == SANITIZE_NONE)
 		return true;
 	options = LLVMCreatePassBuilderOptions();
-	error = LLVMRunPasses(e->module, e->target->sanitize == SANITIZE_ADDRESS ? "asan" : "tsan-module,function(tsan)",
-			      machine, options);
+	error = LLVMRunPasses(
+		e->module,
+		e->target->sanitize == SANITIZE_ADDRESS ? "asan" : "tsan-module,function(tsan)",
+		machine, options);
 	LLVMDisposePassBuilderOptions(options);
 	if (!error)
 		return true;
@@ -149,7 +154,8 @@ static bool instrument(struct emitter *e, LLVMTargetMachineRef machine, struct d
 	return false;
 }
 
-bool emitter_finish(struct emitter *e, LLVMCodeGenFileType type, LLVMMemoryBufferRef *out, struct diag *d)
+bool emitter_finish(struct emitter *e, LLVMCodeGenFileType type, LLVMMemoryBufferRef *out,
+		    struct diag *d)
 {
 	LLVMTargetMachineRef machine = target_machine(e->target, d);
 	LLVMTargetDataRef layout;
@@ -168,7 +174,8 @@ bool emitter_finish(struct emitter *e, LLVMCodeGenFileType type, LLVMMemoryBuffe
 		} else {
 			LLVMDisposeMessage(text);
 			text = NULL;
-			ok = !LLVMTargetMachineEmitToMemoryBuffer(machine, e->module, type, &text, out) ||
+			ok = !LLVMTargetMachineEmitToMemoryBuffer(machine, e->module, type, &text,
+								  out) ||
 			     report_llvm(d, "emission", text);
 		}
 	}

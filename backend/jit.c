@@ -14,7 +14,8 @@ struct engine_program {
 	LLVMOrcLLJITRef jit;
 	hone_context *context;
 	const hone_model *model;
-	unsigned char *weights, *fill; /* fill: where the next constant goes while they are written */
+	unsigned char *weights,
+		*fill; /* fill: where the next constant goes while they are written */
 	int output_count, total_count;
 	struct arena arena;
 };
@@ -33,9 +34,11 @@ static const struct {
 	function *address;
 } runtime_symbols[] = {
 #define SYMBOL(name) {#name, (function *)name},
-	SYMBOL(hone_rt_arena_bytes) SYMBOL(hone_rt_context_create) SYMBOL(hone_rt_output_dims) SYMBOL(hone_rt_run)
-	SYMBOL(hone_rt_set_param) SYMBOL(hone_rt_error) SYMBOL(hone_rt_context_destroy) SYMBOL(hone_rt_reserve)
-	SYMBOL(hone_rt_output) SYMBOL(hone_rt_fork) SYMBOL(memcpy) SYMBOL(memset) SYMBOL(memmove)
+	SYMBOL(hone_rt_arena_bytes) SYMBOL(hone_rt_context_create) SYMBOL(hone_rt_output_dims)
+		SYMBOL(hone_rt_run) SYMBOL(hone_rt_set_param) SYMBOL(hone_rt_error)
+			SYMBOL(hone_rt_context_destroy) SYMBOL(hone_rt_reserve)
+				SYMBOL(hone_rt_output) SYMBOL(hone_rt_fork) SYMBOL(memcpy)
+					SYMBOL(memset) SYMBOL(memmove)
 #undef SYMBOL
 };
 
@@ -54,7 +57,8 @@ static bool fail(struct diag *d, LLVMErrorRef error)
 static LLVMOrcCSymbolMapPair pair(LLVMOrcLLJITRef jit, const char *name, const void *address)
 {
 	return (LLVMOrcCSymbolMapPair){LLVMOrcLLJITMangleAndIntern(jit, name),
-				       {(LLVMOrcExecutorAddress)(uintptr_t)address, {LLVMJITSymbolGenericFlagsExported, 0}}};
+				       {(LLVMOrcExecutorAddress)(uintptr_t)address,
+					{LLVMJITSymbolGenericFlagsExported, 0}}};
 }
 
 static bool define_symbols(struct engine_program *g, const struct emit_options *o, struct diag *d)
@@ -72,11 +76,13 @@ static bool define_symbols(struct engine_program *g, const struct emit_options *
 		const void *address;
 
 		memcpy(&address, &c->fn, sizeof(address));
-		pairs[n++] = pair(g->jit, arena_printf(&g->arena, "hone_call_%s", c->name), address);
+		pairs[n++] =
+			pair(g->jit, arena_printf(&g->arena, "hone_call_%s", c->name), address);
 	}
 	if (g->weights)
 		pairs[n++] = pair(g->jit, weights_symbol(&g->arena, o), g->weights);
-	return fail(d, LLVMOrcJITDylibDefine(LLVMOrcLLJITGetMainJITDylib(g->jit), LLVMOrcAbsoluteSymbols(pairs, n)));
+	return fail(d, LLVMOrcJITDylibDefine(LLVMOrcLLJITGetMainJITDylib(g->jit),
+					     LLVMOrcAbsoluteSymbols(pairs, n)));
 }
 
 /* Sanitized code calls the sanitizer's runtime, which is in this process. */
@@ -84,7 +90,8 @@ static bool add_process_symbols(struct engine_program *g, struct diag *d)
 {
 	LLVMOrcDefinitionGeneratorRef generator;
 
-	if (!fail(d, LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&generator, LLVMOrcLLJITGetGlobalPrefix(g->jit), NULL, NULL)))
+	if (!fail(d, LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(
+			     &generator, LLVMOrcLLJITGetGlobalPrefix(g->jit), NULL, NULL)))
 		return false;
 	LLVMOrcJITDylibAddGenerator(LLVMOrcLLJITGetMainJITDylib(g->jit), generator);
 	return true;
@@ -103,13 +110,16 @@ static bool fill_weights(void *self, const void *data, int64_t size)
 }
 
 /* The JIT takes the buffer; its name must be unique, for symbols that run constructors are made from it. */
-static LLVMMemoryBufferRef named_copy(struct engine_program *g, LLVMMemoryBufferRef object, int number)
+static LLVMMemoryBufferRef named_copy(struct engine_program *g, LLVMMemoryBufferRef object,
+				      int number)
 {
-	return LLVMCreateMemoryBufferWithMemoryRangeCopy(LLVMGetBufferStart(object), LLVMGetBufferSize(object),
-							 arena_printf(&g->arena, "module%d", number));
+	return LLVMCreateMemoryBufferWithMemoryRangeCopy(
+		LLVMGetBufferStart(object), LLVMGetBufferSize(object),
+		arena_printf(&g->arena, "module%d", number));
 }
 
-static bool link_modules(struct engine_program *g, struct modules *m, const struct emit_options *o, const struct target *t, struct diag *d)
+static bool link_modules(struct engine_program *g, struct modules *m, const struct emit_options *o,
+			 const struct target *t, struct diag *d)
 {
 	LLVMOrcJITDylibRef dylib = LLVMOrcLLJITGetMainJITDylib(g->jit);
 	LLVMOrcExecutorAddress address;
@@ -117,7 +127,8 @@ static bool link_modules(struct engine_program *g, struct modules *m, const stru
 	bool ok = define_symbols(g, o, d) && (!t->sanitize || add_process_symbols(g, d));
 
 	for (int i = 0; ok && i < m->count; i++)
-		ok = fail(d, LLVMOrcLLJITAddObjectFile(g->jit, dylib, named_copy(g, m->object[i], i)));
+		ok = fail(d,
+			  LLVMOrcLLJITAddObjectFile(g->jit, dylib, named_copy(g, m->object[i], i)));
 	if (!ok || !fail(d, LLVMOrcLLJITLookup(g->jit, &address, "hone_model_get")))
 		return false;
 	memcpy(&get, &address, sizeof(get));
@@ -154,7 +165,8 @@ static void jit_release(struct engine_program *g)
 	free(g);
 }
 
-static bool build(struct engine_program *g, struct program *p, const struct target *t, struct diag *d)
+static bool build(struct engine_program *g, struct program *p, const struct target *t,
+		  struct diag *d)
 {
 	struct emit_options o = {.name = "jit", .prefix = "", .passes = "", .hash = ""};
 	struct modules m;
@@ -167,13 +179,16 @@ static bool build(struct engine_program *g, struct program *p, const struct targ
 		if (g->weights)
 			program_write_weights(p, fill_weights, g);
 	}
-	ok = (g->weights || !p->weight_bytes || diag_add(d, DIAG_INTERNAL, (struct loc){0}, "no memory for the weights")) &&
-	     fail(d, LLVMOrcCreateLLJIT(&g->jit, NULL)) && link_modules(g, &m, &o, t, d) && create_context(g, d);
+	ok = (g->weights || !p->weight_bytes ||
+	      diag_add(d, DIAG_INTERNAL, (struct loc){0}, "no memory for the weights")) &&
+	     fail(d, LLVMOrcCreateLLJIT(&g->jit, NULL)) && link_modules(g, &m, &o, t, d) &&
+	     create_context(g, d);
 	modules_free(&m);
 	return ok;
 }
 
-static struct engine_program *jit_compile(struct engine *e, struct graph *graph, int probe_count, struct value *const *probes, struct diag *d)
+static struct engine_program *jit_compile(struct engine *e, struct graph *graph, int probe_count,
+					  struct value *const *probes, struct diag *d)
 {
 	const struct jit_state *state = e->self;
 	struct engine_program *g = calloc(1, sizeof(*g));
@@ -196,7 +211,10 @@ static struct engine_program *jit_compile(struct engine *e, struct graph *graph,
 
 static bool report_run(struct engine_program *g, hone_status status, struct diag *d)
 {
-	enum diag_kind kind = status == HONE_ERROR_DATA || status == HONE_ERROR_SHAPE || status == HONE_ERROR_ARGUMENT ? DIAG_DIFFER : DIAG_INTERNAL;
+	enum diag_kind kind = status == HONE_ERROR_DATA || status == HONE_ERROR_SHAPE ||
+					      status == HONE_ERROR_ARGUMENT
+				      ? DIAG_DIFFER
+				      : DIAG_INTERNAL;
 
 	return diag_add(d, kind, (struct loc){0}, "%s", hone_error(g->context));
 }
@@ -209,7 +227,8 @@ static void free_outputs(hone_tensor *all, int from, int to)
 	}
 }
 
-static bool jit_run(struct engine_program *g, const hone_tensor *inputs, hone_tensor *outputs, engine_probe_fn *probe, void *self, struct diag *d)
+static bool jit_run(struct engine_program *g, const hone_tensor *inputs, hone_tensor *outputs,
+		    engine_probe_fn *probe, void *self, struct diag *d)
 {
 	hone_tensor *all = calloc((size_t)g->total_count + 1, sizeof(*all));
 	hone_status status = hone_run(g->context, inputs, all);
@@ -233,10 +252,7 @@ static bool jit_set_param(struct engine_program *g, const char *name, double val
 	return hone_set_param(g->context, name, value) == HONE_OK;
 }
 
-const hone_model *jit_model(const struct engine_program *p)
-{
-	return p->model;
-}
+const hone_model *jit_model(const struct engine_program *p) { return p->model; }
 
 struct engine *jit_engine(const struct target *t, struct arena *a)
 {
@@ -244,6 +260,11 @@ struct engine *jit_engine(const struct target *t, struct arena *a)
 	struct jit_state *state = ARENA_NEW(a, struct jit_state);
 
 	state->target = t;
-	*e = (struct engine){.name = "jit", .compile = jit_compile, .run = jit_run, .set_param = jit_set_param, .release = jit_release, .self = state};
+	*e = (struct engine){.name = "jit",
+			     .compile = jit_compile,
+			     .run = jit_run,
+			     .set_param = jit_set_param,
+			     .release = jit_release,
+			     .self = state};
 	return e;
 }

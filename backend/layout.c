@@ -17,9 +17,15 @@ struct layout {
 	struct program *p;
 	struct diag *diag;
 	int level;
-	struct pending { const struct value **at; int count, room; } *pending; /* by level: uses to extend */
+	struct pending {
+		const struct value **at;
+		int count, room;
+	} *pending; /* by level: uses to extend */
 	int pending_levels;
-	struct { struct alias *at; int count, room; } aliases;
+	struct {
+		struct alias *at;
+		int count, room;
+	} aliases;
 	struct placement **placed; /* by value id */
 };
 
@@ -69,7 +75,12 @@ dim program_bytes(struct program *p, const struct type *t)
 
 static int add_slot(struct layout *l, int kind, dim bytes)
 {
-	struct slot s = {.kind = kind, .io = -1, .bytes = bytes, .first = l->p->step_count, .last = l->p->step_count, .bytes_word = -1};
+	struct slot s = {.kind = kind,
+			 .io = -1,
+			 .bytes = bytes,
+			 .first = l->p->step_count,
+			 .last = l->p->step_count,
+			 .bytes_word = -1};
 
 	ARENA_PUSH(l->p->arena, &l->p->slots, s);
 	return l->p->slots.count - 1;
@@ -167,18 +178,21 @@ static bool add_constant(struct layout *l, const struct node *n)
 	for (int i = 0; c.tensor->kind == TENSOR_BYTES && i < l->p->constants.count; i++) {
 		const struct constant *other = &l->p->constants.at[i];
 
-		if (other->tensor->kind == TENSOR_BYTES && other->tensor->data == c.tensor->data && other->bytes == c.bytes) {
+		if (other->tensor->kind == TENSOR_BYTES && other->tensor->data == c.tensor->data &&
+		    other->bytes == c.bytes) {
 			l->p->places[v->id] = (struct place){.kind = PLACE_CONST, .constant = i};
 			return true;
 		}
 	}
-	l->p->places[v->id] = (struct place){.kind = PLACE_CONST, .constant = l->p->constants.count};
+	l->p->places[v->id] =
+		(struct place){.kind = PLACE_CONST, .constant = l->p->constants.count};
 	l->p->weight_bytes += (c.bytes + 127) / 64 * 64; /* 64 bytes of slack after each */
 	ARENA_PUSH(l->p->arena, &l->p->constants, c);
 	return true;
 }
 
-bool program_write_weights(const struct program *p, bool (*write)(void *self, const void *data, int64_t size), void *self)
+bool program_write_weights(const struct program *p,
+			   bool (*write)(void *self, const void *data, int64_t size), void *self)
 {
 	static const unsigned char zeros[128];
 	struct arena scratch = {0};
@@ -186,8 +200,10 @@ bool program_write_weights(const struct program *p, bool (*write)(void *self, co
 	for (int i = 0; i < p->constants.count; i++) {
 		const struct constant *c = &p->constants.at[i];
 		int64_t end = i + 1 < p->constants.count ? c[1].offset : p->weight_bytes;
-		const void *data = tensor_bytes(c->tensor, c->type.dtype, type_count_const(&c->type), &scratch);
-		bool ok = write(self, data, c->bytes) && write(self, zeros, end - c->offset - c->bytes);
+		const void *data = tensor_bytes(c->tensor, c->type.dtype,
+						type_count_const(&c->type), &scratch);
+		bool ok = write(self, data, c->bytes) &&
+			  write(self, zeros, end - c->offset - c->bytes);
 
 		arena_free(&scratch);
 		if (!ok)
@@ -201,7 +217,9 @@ bool program_write_weights(const struct program *p, bool (*write)(void *self, co
 static int add_origin(struct layout *l, const struct node *n)
 {
 	const char *op = n->loc.op ? n->loc.op : op_table[n->op].name;
-	const char *text = n->loc.node ? arena_printf(l->p->arena, "node \"%s\" (%s)", n->loc.node, op) : arena_text(l->p->arena, op);
+	const char *text = n->loc.node
+				   ? arena_printf(l->p->arena, "node \"%s\" (%s)", n->loc.node, op)
+				   : arena_text(l->p->arena, op);
 
 	ARENA_PUSH(l->p->arena, &l->p->nodes, text);
 	ARENA_PUSH(l->p->arena, &l->p->node_of, n);
@@ -214,7 +232,8 @@ static int find_function(struct layout *l, struct kernel *k, const struct kernel
 	const char *key = kernel_text(p->arena, k, true);
 
 	for (int i = 0; i < p->functions.count; i++)
-		if (!strcmp(p->functions.at[i].key, key) && p->functions.at[i].abi.word_count == abi->word_count)
+		if (!strcmp(p->functions.at[i].key, key) &&
+		    p->functions.at[i].abi.word_count == abi->word_count)
 			return i;
 	ARENA_PUSH(p->arena, &p->functions, ((struct function){k, *abi, k->name, key}));
 	return p->functions.count - 1;
@@ -254,7 +273,9 @@ static double work(const struct kernel *k, const struct stmt *s)
 	double sum = 0;
 
 	for (; s; s = s->next) {
-		double inside = s->body ? work(k, s->body) : s->value ? expr_work(k->exprs, s->value) + 1 : 0;
+		double inside = s->body    ? work(k, s->body)
+				: s->value ? expr_work(k->exprs, s->value) + 1
+					   : 0;
 		dim extent = s->kind == STMT_FOR ? k->exprs->axes[s->axis].extent : NULL;
 
 		sum += inside * (!extent ? 1 : dim_is_const(extent) ? (double)extent->value : 64);
@@ -271,7 +292,8 @@ static int place_words(struct program *p, const struct kernel_abi *abi)
 		const struct site *other = &p->sites.at[i];
 
 		if (other->abi.word_count == abi->word_count &&
-		    (!abi->word_count || !memcmp(other->abi.words, abi->words, (size_t)abi->word_count * sizeof(dim))))
+		    (!abi->word_count ||
+		     !memcmp(other->abi.words, abi->words, (size_t)abi->word_count * sizeof(dim))))
 			return other->word_base;
 	}
 	for (int i = 0; i < abi->word_count; i++)
@@ -291,7 +313,8 @@ static bool add_site(struct layout *l, const struct node *n)
 		placement_apply(s.kernel, l->placed);
 	if (s.kernel && !s.kernel->body)
 		return true; /* a concat whose operands were all computed in place */
-	if (!s.kernel || !plan_choose(s.kernel, p->target, l->diag) || !kernel_abi_of(s.kernel, p->arena, &s.abi))
+	if (!s.kernel || !plan_choose(s.kernel, p->target, l->diag) ||
+	    !kernel_abi_of(s.kernel, p->arena, &s.abi))
 		return false;
 	s.function = find_function(l, s.kernel, &s.abi);
 	s.origin = add_origin(l, n);
@@ -301,7 +324,9 @@ static bool add_site(struct layout *l, const struct node *n)
 		dim bound = dim_static_bound(&p->graph->dims, s.abi.scratch_bytes);
 
 		if (!bound)
-			return diag_add(l->diag, DIAG_UNSUPPORTED, n->loc, "scratch memory whose size depends on data without a bound");
+			return diag_add(
+				l->diag, DIAG_UNSUPPORTED, n->loc,
+				"scratch memory whose size depends on data without a bound");
 		s.scratch_slot = add_slot(l, HONE_SLOT_ARENA, bound);
 		p->slots.at[s.scratch_slot].per_worker = true;
 	}
@@ -361,15 +386,19 @@ static bool layout_if(struct layout *l, const struct node *n)
 static void place_params(struct layout *l, const struct region *r, int data_count)
 {
 	for (int i = 0; i < r->param_count; i++)
-		set_place(l, r->params[i], i < data_count ? add_data_slot(l, &r->params[i]->type) : add_slot(l, HONE_SLOT_UNSET, NULL));
+		set_place(l, r->params[i],
+			  i < data_count ? add_data_slot(l, &r->params[i]->type)
+					 : add_slot(l, HONE_SLOT_UNSET, NULL));
 }
 
 /* Buffers of the results: two by parity for carried ones, one for stacked ones. They live from here on. */
-static void add_carries(struct layout *l, const struct node *n, const struct region *r, int carried, int first_result)
+static void add_carries(struct layout *l, const struct node *n, const struct region *r, int carried,
+			int first_result)
 {
 	for (int i = 0; i < n->out_count; i++) {
 		struct carry c = {.loop = n, .index = i, .slots = {-1, -1}};
-		const struct type *t = i < carried ? &r->results[first_result + i]->type : &n->out[i]->type;
+		const struct type *t =
+			i < carried ? &r->results[first_result + i]->type : &n->out[i]->type;
 
 		for (int k = 0; k < (i < carried ? 2 : 1); k++)
 			c.slots[k] = add_data_slot(l, t);
@@ -396,7 +425,8 @@ static void finish_loop(struct layout *l, const struct node *n, int carried, int
 	}
 }
 
-static bool layout_loop(struct layout *l, const struct node *n, int carried, int first_result, int data_params, int first_init)
+static bool layout_loop(struct layout *l, const struct node *n, int carried, int first_result,
+			int data_params, int first_init)
 {
 	const struct region *r = n->regions[0];
 
@@ -408,10 +438,12 @@ static bool layout_loop(struct layout *l, const struct node *n, int carried, int
 	place_params(l, r, data_params);
 	if (!layout_region(l, r))
 		return false;
-	for (int i = 0; i < r->param_count; i++) /* a parameter is set anew after the last read of the next value */
+	for (int i = 0; i < r->param_count;
+	     i++) /* a parameter is set anew after the last read of the next value */
 		touch(l->p, r->params[i], l->p->step_count);
 	leave(l);
-	for (int i = 0; i < n->in_count; i++) /* the parameters point at them in the first iteration */
+	for (int i = 0; i < n->in_count;
+	     i++) /* the parameters point at them in the first iteration */
 		use(l, n->in[i]);
 	finish_loop(l, n, carried, first_init);
 	return true;
@@ -422,31 +454,27 @@ static bool layout_node(struct layout *l, const struct node *n)
 	const struct attrs_scan *scan = n->attrs;
 
 	switch (n->op) {
-	case OP_const:
-		return add_constant(l, n);
+	case OP_const: return add_constant(l, n);
 	case OP_param:
 		set_place(l, n->out[0], add_data_slot(l, &n->out[0]->type));
 		if (program_param(l->p, ((const struct attrs_param *)n->attrs)->name) < 0)
 			ARENA_PUSH(l->p->arena, &l->p->params, n);
 		return true;
-	case OP_bind:
-		use(l, n->in[0]);
-		return add_origin(l, n) >= 0;
+	case OP_bind: use(l, n->in[0]); return add_origin(l, n) >= 0;
 	case OP_return_if:
 		if (l->level && n->parent->owner && n->parent->owner->op != OP_if)
-			return diag_add(l->diag, DIAG_UNSUPPORTED, n->loc, "return_if inside %s", op_table[n->parent->owner->op].name);
+			return diag_add(l->diag, DIAG_UNSUPPORTED, n->loc, "return_if inside %s",
+					op_table[n->parent->owner->op].name);
 		for (int i = 0; i < n->in_count; i++)
 			use(l, n->in[i]);
 		return true;
-	case OP_if:
-		return layout_if(l, n);
-	case OP_loop:
-		return layout_loop(l, n, n->in_count - 2, 1, 2, 2);
-	case OP_scan:
-		return layout_loop(l, n, (int)scan->carried, 0, 0, 0);
+	case OP_if: return layout_if(l, n);
+	case OP_loop: return layout_loop(l, n, n->in_count - 2, 1, 2, 2);
+	case OP_scan: return layout_loop(l, n, (int)scan->carried, 0, 0, 0);
 	default:
 		if (!(op_table[n->op].flags & OP_LOWERS))
-			return diag_add(l->diag, DIAG_UNSUPPORTED, n->loc, "%s cannot be compiled", op_table[n->op].name);
+			return diag_add(l->diag, DIAG_UNSUPPORTED, n->loc, "%s cannot be compiled",
+					op_table[n->op].name);
 		return layout_kernel(l, n);
 	}
 }
@@ -476,8 +504,9 @@ static bool layout_inputs(struct layout *l)
 		int slot = add_slot(l, HONE_SLOT_INPUT, NULL);
 
 		if (r->params[i]->type.kind != TYPE_TENSOR || r->params[i]->type.dtype == DT_STRING)
-			return diag_add(l->diag, DIAG_UNSUPPORTED, (struct loc){.file = l->p->graph->file},
-					"input \"%s\" is no numeric tensor", l->p->graph->input_names[i]);
+			return diag_add(
+				l->diag, DIAG_UNSUPPORTED, (struct loc){.file = l->p->graph->file},
+				"input \"%s\" is no numeric tensor", l->p->graph->input_names[i]);
 		l->p->slots.at[slot].io = i;
 		set_place(l, r->params[i], slot);
 	}
@@ -496,13 +525,14 @@ static bool layout_outputs(struct layout *l)
 		struct slot *s;
 
 		if (v->type.kind != TYPE_TENSOR || v->type.dtype == DT_STRING)
-			return diag_add(l->diag, DIAG_UNSUPPORTED, (struct loc){.file = p->graph->file},
+			return diag_add(l->diag, DIAG_UNSUPPORTED,
+					(struct loc){.file = p->graph->file},
 					"output \"%s\" is no numeric tensor", p->output_names[i]);
 		for (int k = 0; k < v->type.rank; k++) /* not of the bytes: another dim may be 0 */
 			if (dim_stage(v->type.dims[k]) > p->outputs[i].stage)
 				p->outputs[i].stage = dim_stage(v->type.dims[k]);
-		if (!v->def || v->def->parent != p->graph->body || (!program_site(p, v->def) && v->def->op != OP_concat) ||
-		    p->outputs[i].stage)
+		if (!v->def || v->def->parent != p->graph->body ||
+		    (!program_site(p, v->def) && v->def->op != OP_concat) || p->outputs[i].stage)
 			continue;
 		s = &p->slots.at[p->places[v->id].slot];
 		if (s->kind != HONE_SLOT_ARENA) /* an earlier output has it already */
@@ -584,13 +614,17 @@ static void add_words(struct program *p)
 	}
 }
 
-struct program *program_layout(struct graph *g, const struct target *t, int extra_count, struct value *const *extra,
-			       struct arena *a, struct diag *d)
+struct program *program_layout(struct graph *g, const struct target *t, int extra_count,
+			       struct value *const *extra, struct arena *a, struct diag *d)
 {
 	struct program *p = ARENA_NEW(a, struct program);
 	struct layout l = {.p = p, .diag = d};
 
-	*p = (struct program){.arena = a, .graph = g, .target = t, .value_count = g->value_count, .stage_count = g->stage_count};
+	*p = (struct program){.arena = a,
+			      .graph = g,
+			      .target = t,
+			      .value_count = g->value_count,
+			      .stage_count = g->stage_count};
 	p->places = ARENA_ARRAY(a, struct place, g->value_count + 1);
 	p->output_count = g->body->result_count + extra_count;
 	p->results = ARENA_ARRAY(a, struct value *, p->output_count);
@@ -599,7 +633,8 @@ struct program *program_layout(struct graph *g, const struct target *t, int extr
 		bool own = i < g->body->result_count;
 
 		p->results[i] = own ? g->body->results[i] : extra[i - g->body->result_count];
-		p->output_names[i] = own ? g->output_names[i] : arena_printf(a, "probe%d", i - g->body->result_count);
+		p->output_names[i] = own ? g->output_names[i]
+					 : arena_printf(a, "probe%d", i - g->body->result_count);
 	}
 	l.pending_levels = 8;
 	l.pending = ARENA_ARRAY(a, struct pending, l.pending_levels);

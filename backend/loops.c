@@ -61,8 +61,8 @@ LLVMValueRef gen_round_down(struct gen *g, LLVMValueRef low, LLVMValueRef high, 
 	return LLVMBuildSub(b, high, rest, "");
 }
 
-bool loop_open(struct gen *g, struct loop *l, LLVMValueRef low, LLVMValueRef high, int64_t step, int count,
-	       const LLVMValueRef *initial)
+bool loop_open(struct gen *g, struct loop *l, LLVMValueRef low, LLVMValueRef high, int64_t step,
+	       int count, const LLVMValueRef *initial)
 {
 	LLVMBuilderRef b = g->e->builder;
 	int64_t first, last;
@@ -150,10 +150,7 @@ void axis_bind(struct gen *g, int axis, LLVMValueRef value)
 	g->bound |= axis_bit(&g->info, axis);
 }
 
-void axis_unbind(struct gen *g, int axis)
-{
-	g->bound &= ~axis_bit(&g->info, axis);
-}
+void axis_unbind(struct gen *g, int axis) { g->bound &= ~axis_bit(&g->info, axis); }
 
 /* ---- statements ---- */
 
@@ -166,7 +163,8 @@ static void emit_iteration(struct gen *g, const struct stmt *s, LLVMValueRef val
 	axis_unbind(g, s->axis);
 }
 
-static void simple_loop(struct gen *g, const struct stmt *s, LLVMValueRef low, LLVMValueRef high, int64_t step)
+static void simple_loop(struct gen *g, const struct stmt *s, LLVMValueRef low, LLVMValueRef high,
+			int64_t step)
 {
 	struct loop l;
 
@@ -177,8 +175,8 @@ static void simple_loop(struct gen *g, const struct stmt *s, LLVMValueRef low, L
 }
 
 /* Whole groups of vectors, then single vectors, then the rest by a mask or one by one. */
-static void vector_loop(struct gen *g, const struct stmt *s, const struct loops_nest *nest, LLVMValueRef low,
-			LLVMValueRef high)
+static void vector_loop(struct gen *g, const struct stmt *s, const struct loops_nest *nest,
+			LLVMValueRef low, LLVMValueRef high)
 {
 	LLVMBuilderRef b = g->e->builder;
 	LLVMValueRef whole, rest;
@@ -199,7 +197,8 @@ static void vector_loop(struct gen *g, const struct stmt *s, const struct loops_
 		if (loop_open(g, &l, rest, high, nest->lanes, 0, NULL)) {
 			LLVMValueRef left = LLVMBuildSub(b, high, rest, "");
 
-			g->tail = LLVMBuildICmp(b, LLVMIntULT, value_lanes(g->e, g->lanes), value_splat(g->e, left, g->lanes), "");
+			g->tail = LLVMBuildICmp(b, LLVMIntULT, value_lanes(g->e, g->lanes),
+						value_splat(g->e, left, g->lanes), "");
 			emit_iteration(g, s, l.index);
 			g->tail = NULL;
 			loop_close(g, &l, NULL);
@@ -212,7 +211,8 @@ static void vector_loop(struct gen *g, const struct stmt *s, const struct loops_
 	g->lanes = 1;
 }
 
-static void block_of(struct gen *g, const struct stmt *s, int block, LLVMValueRef low, LLVMValueRef high)
+static void block_of(struct gen *g, const struct stmt *s, int block, LLVMValueRef low,
+		     LLVMValueRef high)
 {
 	g->block_axis = s->axis;
 	g->block = block;
@@ -222,7 +222,8 @@ static void block_of(struct gen *g, const struct stmt *s, int block, LLVMValueRe
 }
 
 /* Blocks; what remains as one smaller block when its size is known, else one by one. */
-static void block_loop(struct gen *g, const struct stmt *s, int block, LLVMValueRef low, LLVMValueRef high)
+static void block_loop(struct gen *g, const struct stmt *s, int block, LLVMValueRef low,
+		       LLVMValueRef high)
 {
 	LLVMValueRef whole = gen_round_down(g, low, high, block);
 	int64_t a, z;
@@ -253,7 +254,8 @@ static void once(struct gen *g, const struct stmt *s, int block, LLVMValueRef va
 }
 
 /* The block that this task is; the last one may be smaller. */
-static void task_block(struct gen *g, const struct stmt *s, int block, LLVMValueRef low, LLVMValueRef high)
+static void task_block(struct gen *g, const struct stmt *s, int block, LLVMValueRef low,
+		       LLVMValueRef high)
 {
 	LLVMBuilderRef b = g->e->builder;
 	struct dim_pool *p = g->k->exprs->dims;
@@ -268,7 +270,8 @@ static void task_block(struct gen *g, const struct stmt *s, int block, LLVMValue
 	full = gen_block(g, "full");
 	part = gen_block(g, "part");
 	join = gen_block(g, "join");
-	test = LLVMBuildICmp(b, LLVMIntSLE, LLVMBuildAdd(b, low, gen_i64(g, block), ""), gen_dim(g, extent), "");
+	test = LLVMBuildICmp(b, LLVMIntSLE, LLVMBuildAdd(b, low, gen_i64(g, block), ""),
+			     gen_dim(g, extent), "");
 	LLVMBuildCondBr(b, test, full, part);
 	LLVMPositionBuilderAtEnd(b, full);
 	once(g, s, block, low);
@@ -343,7 +346,8 @@ LLVMValueRef gen_variable(struct gen *g, int var, struct copy c)
 {
 	LLVMTypeRef type = variable_type(g, var);
 
-	return LLVMBuildLoad2(g->e->builder, type, variable(g, var, gen_copy_of(g, g->info.var_axes[var], c), type), "");
+	return LLVMBuildLoad2(g->e->builder, type,
+			      variable(g, var, gen_copy_of(g, g->info.var_axes[var], c), type), "");
 }
 
 static void emit_set(struct gen *g, const struct stmt *s)
@@ -359,12 +363,16 @@ static void emit_set(struct gen *g, const struct stmt *s)
 		struct copy c = {i / vectors, i % vectors};
 		LLVMValueRef mask = gen_condition(g, c);
 
-		value[i] = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? gen_vector(g, s->value, c) : gen_value(g, s->value, c);
+		value[i] = LLVMGetTypeKind(type) == LLVMVectorTypeKind ? gen_vector(g, s->value, c)
+								       : gen_value(g, s->value, c);
 		if (mask)
-			value[i] = LLVMBuildSelect(b, mask, value[i], LLVMBuildLoad2(b, type, variable(g, s->var, c, type), ""), "");
+			value[i] = LLVMBuildSelect(
+				b, mask, value[i],
+				LLVMBuildLoad2(b, type, variable(g, s->var, c, type), ""), "");
 	}
 	for (int i = 0; i < blocks * vectors; i++)
-		LLVMBuildStore(b, value[i], variable(g, s->var, (struct copy){i / vectors, i % vectors}, type));
+		LLVMBuildStore(b, value[i],
+			       variable(g, s->var, (struct copy){i / vectors, i % vectors}, type));
 }
 
 static void emit_when(struct gen *g, const struct stmt *s)
@@ -407,7 +415,8 @@ static void emit_list(struct gen *g, const struct stmt *s)
 		case STMT_SET: emit_set(g, s); break;
 		case STMT_WHEN: emit_when(g, s); break;
 		case STMT_CALL:
-			diag_add(g->diag, DIAG_INTERNAL, (struct loc){0}, "kernel %s: a call inside loops", g->k->name);
+			diag_add(g->diag, DIAG_INTERNAL, (struct loc){0},
+				 "kernel %s: a call inside loops", g->k->name);
 			g->failed = true;
 			break;
 		}
@@ -430,7 +439,8 @@ static LLVMValueRef buffer_base(struct gen *g, int i)
 	if (buffer->role != BUFFER_LOCAL)
 		return at;
 	words[0] = gen_i64(g, g->abi->scratch_stride_word);
-	offset = LLVMBuildLoad2(b, g->e->i64, LLVMBuildGEP2(b, g->e->i64, g->words_ptr, words, 1, ""), "");
+	offset = LLVMBuildLoad2(b, g->e->i64,
+				LLVMBuildGEP2(b, g->e->i64, g->words_ptr, words, 1, ""), "");
 	offset = LLVMBuildMul(b, offset, g->worker, "");
 	words[0] = LLVMBuildAdd(b, offset, gen_dim(g, g->info.local_at[i]), "");
 	return LLVMBuildGEP2(b, g->e->i8, at, words, 1, "");
@@ -467,13 +477,16 @@ static void open_function(struct gen *g)
 static void stop_if_failed(struct gen *g, LLVMBasicBlockRef leave)
 {
 	LLVMBuilderRef b = g->e->builder;
-	LLVMValueRef at = gen_i64(g, offsetof(struct hone_frame, fail) + offsetof(struct hone_fail, code)), code;
+	LLVMValueRef at = gen_i64(g, offsetof(struct hone_frame, fail) +
+					     offsetof(struct hone_fail, code)),
+		     code;
 	LLVMBasicBlockRef go = gen_block(g, "go");
 
 	code = LLVMBuildLoad2(b, g->e->i32, LLVMBuildGEP2(b, g->e->i8, g->frame, &at, 1, ""), "");
 	LLVMSetAlignment(code, 4);
 	LLVMSetOrdering(code, LLVMAtomicOrderingMonotonic);
-	LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntEQ, code, LLVMConstInt(g->e->i32, 0, 0), ""), go, leave);
+	LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntEQ, code, LLVMConstInt(g->e->i32, 0, 0), ""), go,
+			leave);
 	LLVMPositionBuilderAtEnd(b, go);
 }
 
@@ -490,7 +503,8 @@ static void set_task(struct gen *g, int i, LLVMValueRef index)
 	}
 	g->task_low[i] = LLVMBuildMul(b, index, gen_i64(g, t->step), "");
 	end = LLVMBuildAdd(b, g->task_low[i], gen_i64(g, t->step), "");
-	g->task_high[i] = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSLT, end, extent, ""), end, extent, "");
+	g->task_high[i] =
+		LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSLT, end, extent, ""), end, extent, "");
 }
 
 /* The task number as an index per task axis, counted like an odometer. */
@@ -506,7 +520,8 @@ static void emit_tasks(struct gen *g)
 		LLVMValueRef count = gen_dim(g, g->info.tasks[i].count), zero = gen_i64(g, 0);
 
 		/* a count is 0 only when there are no tasks: do not divide by it */
-		count = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntEQ, count, zero, ""), gen_i64(g, 1), count, "");
+		count = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntEQ, count, zero, ""),
+					gen_i64(g, 1), count, "");
 		index[i] = LLVMBuildURem(b, rest, count, "");
 		rest = LLVMBuildUDiv(b, rest, count, "");
 	}
@@ -520,8 +535,12 @@ static void emit_tasks(struct gen *g)
 		for (int i = n - 1; i >= 0; i--) {
 			LLVMValueRef next = l.value[i], wrap;
 
-			next = LLVMBuildAdd(b, next, carry ? LLVMBuildZExt(b, carry, g->e->i64, "") : gen_i64(g, 1), "");
-			wrap = i ? LLVMBuildICmp(b, LLVMIntEQ, next, gen_dim(g, g->info.tasks[i].count), "") : NULL;
+			next = LLVMBuildAdd(
+				b, next,
+				carry ? LLVMBuildZExt(b, carry, g->e->i64, "") : gen_i64(g, 1), "");
+			wrap = i ? LLVMBuildICmp(b, LLVMIntEQ, next,
+						 gen_dim(g, g->info.tasks[i].count), "")
+				 : NULL;
 			index[i] = wrap ? LLVMBuildSelect(b, wrap, gen_i64(g, 0), next, "") : next;
 			carry = wrap;
 		}
@@ -533,22 +552,34 @@ static void emit_tasks(struct gen *g)
 	LLVMBuildRetVoid(b);
 }
 
-bool emit_loops(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi, LLVMValueRef fn, struct diag *d)
+bool emit_loops(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi,
+		LLVMValueRef fn, struct diag *d)
 {
-	struct gen g = {.e = e, .diag = d, .k = k, .abi = abi, .fn = fn, .vector_axis = -1, .lanes = 1, .unroll = 1,
-			.block_axis = -1, .block = 1, .most_block = 1};
+	struct gen g = {.e = e,
+			.diag = d,
+			.k = k,
+			.abi = abi,
+			.fn = fn,
+			.vector_axis = -1,
+			.lanes = 1,
+			.unroll = 1,
+			.block_axis = -1,
+			.block = 1,
+			.most_block = 1};
 	bool ok = loops_analyze(k, &g.arena, &g.info);
 
 	if (ok) {
 		g.word = ARENA_ARRAY(&g.arena, LLVMValueRef, g.info.words.count + 1);
 		g.base = ARENA_ARRAY(&g.arena, LLVMValueRef, k->buffers.count + 1);
 		g.vars = arena_array(&g.arena, (size_t)k->vars.count + 1, sizeof(*g.vars));
-		g.var_types = arena_array(&g.arena, (size_t)k->vars.count + 1, sizeof(*g.var_types));
+		g.var_types =
+			arena_array(&g.arena, (size_t)k->vars.count + 1, sizeof(*g.var_types));
 		open_function(&g);
 		emit_tasks(&g);
 		ok = !g.failed;
 	} else {
-		diag_add(d, DIAG_UNSUPPORTED, (struct loc){0}, "kernel %s has more than %d loop axes", k->name, AXES_MAX);
+		diag_add(d, DIAG_UNSUPPORTED, (struct loc){0},
+			 "kernel %s has more than %d loop axes", k->name, AXES_MAX);
 	}
 	arena_free(&g.arena);
 	return ok;

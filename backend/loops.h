@@ -23,35 +23,36 @@ struct term {
 struct access {
 	int buffer;
 	enum dtype type;
-	bool safe;        /* in range whatever the axes are: needs no mask but that of a tail */
+	bool safe; /* in range whatever the axes are: needs no mask but that of a tail */
 	dim constant;
 	int count;
 	struct term *terms;
 	int check_count;
-	const struct expr **checks; /* EXPR_CHECKs in the index: nothing is read where their extent is 0 */
+	const struct expr *
+		*checks;   /* EXPR_CHECKs in the index: nothing is read where their extent is 0 */
 	struct memo *memo; /* prefixes of the address, by loop level */
 };
 
 /* What is known of an expression, and its values so far. */
 struct note {
 	const struct expr *e;
-	axis_set axes;    /* free axes */
+	axis_set axes;          /* free axes */
 	uint64_t buffers, vars; /* that it reads and the kernel writes (bit 63: any from 63 on) */
-	bool unsafe;      /* has a load or check that must not be done where its select does not choose it */
-	bool fails;       /* has a check */
-	int weight;       /* operations */
-	int64_t work;     /* operations times the extents of reductions */
+	bool unsafe; /* has a load or check that must not be done where its select does not choose it */
+	bool fails;            /* has a check */
+	int weight;            /* operations */
+	int64_t work;          /* operations times the extents of reductions */
 	struct access *access; /* of a load */
 	struct memo *memo;
 	int scanned;
-	int seen[2];      /* last hoisting that went through it, not guarded and guarded */
+	int seen[2]; /* last hoisting that went through it, not guarded and guarded */
 	struct note *next;
 };
 
 /* One loop whose iterations are tasks. */
 struct task_axis {
 	const struct stmt *loop;
-	int64_t step;     /* iterations in one task */
+	int64_t step; /* iterations in one task */
 	dim count;
 };
 
@@ -63,13 +64,20 @@ struct loops_info {
 	int axis_count;
 	axis_set *var_axes; /* for each var: axes of the loops around its sets */
 	uint64_t stored;    /* buffers with stores */
-	struct { dim *at; int count, room; } words;
-	struct { const struct stmt **at; struct access **access; int count, room, access_room; } stores;
+	struct {
+		dim *at;
+		int count, room;
+	} words;
+	struct {
+		const struct stmt **at;
+		struct access **access;
+		int count, room, access_room;
+	} stores;
 	struct task_axis tasks[DEPTH_MAX];
 	int task_count;
 	bool can_fail, too_large;
-	dim scratch_bytes;  /* all locals */
-	dim *local_at;      /* offset of each local buffer */
+	dim scratch_bytes; /* all locals */
+	dim *local_at;     /* offset of each local buffer */
 };
 
 /* Fills *info; false (reported) only when the kernel passes a limit. */
@@ -113,20 +121,26 @@ struct gen {
 	struct arena arena;
 	LLVMValueRef fn, frame, buffers, words_ptr, begin, end, worker;
 	LLVMBasicBlockRef entry;
-	LLVMValueRef *word, *base;  /* of each word and buffer */
+	LLVMValueRef *word, *base;   /* of each word and buffer */
 	LLVMValueRef axis[AXES_MAX]; /* value of iteration 0 of copy 0 */
 	int level[AXES_MAX], depth, hoists, scans;
 	axis_set bound;
 	/* the shape of what is emitted now */
 	int vector_axis, lanes, unroll, block_axis, block;
-	int most_block;              /* of the block loop around, also in its remainder: sums must be the same there */
-	LLVMValueRef tail;           /* mask of the lanes that exist, or NULL: all */
+	int most_block; /* of the block loop around, also in its remainder: sums must be the same there */
+	LLVMValueRef tail; /* mask of the lanes that exist, or NULL: all */
 	/* conditions under which it runs */
 	struct condition conditions[DEPTH_MAX];
 	int condition_count;
 	/* what was emitted: undo log of the memos */
-	struct { struct memo ***at; int count, room; } log;
-	struct { LLVMValueRef *from, *to; int count, room, to_room; } splats;
+	struct {
+		struct memo ***at;
+		int count, room;
+	} log;
+	struct {
+		LLVMValueRef *from, *to;
+		int count, room, to_room;
+	} splats;
 	LLVMValueRef (*vars)[COPIES_MAX];
 	LLVMTypeRef (*var_types)[COPIES_MAX];
 	/* ranges of the task loops */
@@ -142,8 +156,8 @@ struct loop {
 	int count;
 	LLVMValueRef *value; /* in the body: current values; after loop_close: results */
 	LLVMValueRef *initial;
-	int mark;            /* of the memo log */
-	bool once;           /* exactly one iteration: no loop at all */
+	int mark;  /* of the memo log */
+	bool once; /* exactly one iteration: no loop at all */
 };
 
 LLVMValueRef gen_i64(struct gen *g, int64_t x);
@@ -151,8 +165,8 @@ LLVMValueRef gen_dim(struct gen *g, dim d);
 bool gen_constant(LLVMValueRef v, int64_t *x);
 LLVMBasicBlockRef gen_block(struct gen *g, const char *name);
 /* For index from low while < high by step; false when it provably has no iteration (nothing was opened). */
-bool loop_open(struct gen *g, struct loop *l, LLVMValueRef low, LLVMValueRef high, int64_t step, int count,
-	       const LLVMValueRef *initial);
+bool loop_open(struct gen *g, struct loop *l, LLVMValueRef low, LLVMValueRef high, int64_t step,
+	       int count, const LLVMValueRef *initial);
 void loop_close(struct gen *g, struct loop *l, const LLVMValueRef *next);
 /* low + (high - low) rounded down to a multiple of step. */
 LLVMValueRef gen_round_down(struct gen *g, LLVMValueRef low, LLVMValueRef high, int64_t step);
@@ -168,28 +182,32 @@ void memo_add(struct gen *g, struct memo **list, struct memo m);
 bool gen_depends(struct gen *g, axis_set axes, int axis);
 bool gen_is_vector(struct gen *g, const struct note *n);
 struct copy gen_copy_of(struct gen *g, axis_set axes, struct copy c);
-LLVMValueRef gen_splat(struct gen *g, LLVMValueRef v); /* to the current lanes, beside its definition */
+LLVMValueRef gen_splat(struct gen *g,
+		       LLVMValueRef v); /* to the current lanes, beside its definition */
 LLVMValueRef gen_value(struct gen *g, const struct expr *e, struct copy c);
-LLVMValueRef gen_vector(struct gen *g, const struct expr *e, struct copy c); /* always of the current lanes */
+LLVMValueRef gen_vector(struct gen *g, const struct expr *e,
+			struct copy c); /* always of the current lanes */
 /* Emits now, before the loops of s (or of a reduction), what is the same in all their iterations. */
 void gen_hoist_stmt(struct gen *g, const struct stmt *s);
 void gen_hoist(struct gen *g, const struct expr *e, uint64_t buffers, uint64_t vars);
 /* The conditions for copy c: NULL none; a scalar or vector of i1. */
 LLVMValueRef gen_condition(struct gen *g, struct copy c);
 LLVMValueRef gen_any(struct gen *g, LLVMValueRef mask); /* a vector mask to a scalar one */
-LLVMValueRef gen_and(struct gen *g, LLVMValueRef a, LLVMValueRef b); /* NULL is true; mixes scalar and vector */
+LLVMValueRef gen_and(struct gen *g, LLVMValueRef a,
+		     LLVMValueRef b); /* NULL is true; mixes scalar and vector */
 
 LLVMValueRef gen_variable(struct gen *g, int var, struct copy c);
 LLVMValueRef gen_load(struct gen *g, const struct expr *e, struct copy c);
 void gen_access_prefix(struct gen *g, struct access *a);
 void gen_store(struct gen *g, const struct stmt *s);
 LLVMValueRef gen_reduce(struct gen *g, const struct expr *e, struct copy c);
-LLVMValueRef gen_combine(struct gen *g, enum reduce_kind kind, enum dtype t, int lanes, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef gen_combine(struct gen *g, enum reduce_kind kind, enum dtype t, int lanes,
+			 LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef gen_identity(struct gen *g, enum reduce_kind kind, enum dtype t, int lanes);
 bool gen_masks_cheap(struct gen *g, int bits);
 
 /* Fills fn. */
-bool emit_loops(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi, LLVMValueRef fn,
-		struct diag *d);
+bool emit_loops(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi,
+		LLVMValueRef fn, struct diag *d);
 
 #endif

@@ -10,13 +10,11 @@ struct place {
 	const struct access *a;
 	LLVMValueRef at;      /* of lane 0, without `offsets` */
 	LLVMValueRef offsets; /* elements, one for each lane, or NULL */
-	LLVMValueRef stride;  /* elements from lane to lane when there are no offsets; NULL: all lanes are one */
+	LLVMValueRef
+		stride; /* elements from lane to lane when there are no offsets; NULL: all lanes are one */
 };
 
-static bool packed(enum dtype t)
-{
-	return dtype_bits(t) < 8;
-}
+static bool packed(enum dtype t) { return dtype_bits(t) < 8; }
 
 bool gen_masks_cheap(struct gen *g, int bits)
 {
@@ -47,7 +45,8 @@ static int term_level(struct gen *g, const struct term *t)
 
 	if ((n->axes & ~g->bound) || n->unsafe || n->buffers || n->vars)
 		return -1;
-	if (t->value->op != EXPR_AXIS && (gen_depends(g, n->axes, g->vector_axis) || gen_depends(g, n->axes, g->block_axis)))
+	if (t->value->op != EXPR_AXIS &&
+	    (gen_depends(g, n->axes, g->vector_axis) || gen_depends(g, n->axes, g->block_axis)))
 		return -1;
 	for (int i = 0; i < g->info.axis_count; i++) {
 		if ((n->axes >> i & 1) && g->level[i] > level)
@@ -95,7 +94,8 @@ static LLVMValueRef terms_at(struct gen *g, const struct access *a, int level)
 		sum = gen_dim(g, a->constant);
 	for (int i = 0; i < a->count; i++) {
 		if (term_level(g, &a->terms[i]) == level)
-			sum = sum_of(g, sum, scaled(g, base_value(g, &a->terms[i]), a->terms[i].coef));
+			sum = sum_of(g, sum,
+				     scaled(g, base_value(g, &a->terms[i]), a->terms[i].coef));
 	}
 	return sum;
 }
@@ -123,10 +123,7 @@ static LLVMValueRef prefix(struct gen *g, struct access *a)
 	return at;
 }
 
-void gen_access_prefix(struct gen *g, struct access *a)
-{
-	prefix(g, a);
-}
+void gen_access_prefix(struct gen *g, struct access *a) { prefix(g, a); }
 
 /* Adds copies * coef: a constant into *shift, else to *sum. */
 static void add_copies(struct gen *g, int64_t copies, dim coef, int64_t *shift, LLVMValueRef *sum)
@@ -134,7 +131,9 @@ static void add_copies(struct gen *g, int64_t copies, dim coef, int64_t *shift, 
 	if (dim_is_const(coef))
 		*shift += copies * coef->value;
 	else if (copies)
-		*sum = sum_of(g, *sum, LLVMBuildMul(g->e->builder, gen_dim(g, coef), gen_i64(g, copies), ""));
+		*sum = sum_of(
+			g, *sum,
+			LLVMBuildMul(g->e->builder, gen_dim(g, coef), gen_i64(g, copies), ""));
 }
 
 static struct place place_of(struct gen *g, struct access *a, struct copy c)
@@ -159,7 +158,9 @@ static struct place place_of(struct gen *g, struct access *a, struct copy c)
 			LLVMValueRef v = scaled(g, gen_value(g, t->value, c), t->coef);
 
 			if (gen_is_vector(g, n)) {
-				p.offsets = p.offsets ? LLVMBuildAdd(g->e->builder, p.offsets, gen_splat(g, v), "") : gen_splat(g, v);
+				p.offsets = p.offsets ? LLVMBuildAdd(g->e->builder, p.offsets,
+								     gen_splat(g, v), "")
+						      : gen_splat(g, v);
 				vector = true;
 			} else {
 				sum = sum_of(g, sum, v);
@@ -185,7 +186,8 @@ static LLVMValueRef lane_place(struct gen *g, const struct place *p, int lane)
 	LLVMValueRef by = gen_i64(g, 0);
 
 	if (p->offsets)
-		by = LLVMBuildExtractElement(b, p->offsets, LLVMConstInt(g->e->i32, (unsigned)lane, 0), "");
+		by = LLVMBuildExtractElement(b, p->offsets,
+					     LLVMConstInt(g->e->i32, (unsigned)lane, 0), "");
 	else if (p->stride)
 		by = LLVMBuildMul(b, p->stride, gen_i64(g, lane), "");
 	return advance(g, p->a, p->at, by);
@@ -222,33 +224,40 @@ static LLVMValueRef plain_load(struct gen *g, enum dtype t, int lanes, LLVMValue
 
 /* ---- packed elements: index / per is the byte ---- */
 
-static LLVMValueRef byte_of(struct gen *g, const struct access *a, LLVMValueRef index, LLVMValueRef *shift)
+static LLVMValueRef byte_of(struct gen *g, const struct access *a, LLVMValueRef index,
+			    LLVMValueRef *shift)
 {
 	LLVMBuilderRef b = g->e->builder;
 	int per = 8 / dtype_bits(a->type), log = per == 2 ? 1 : 2;
 	LLVMValueRef byte = LLVMBuildLShr(b, index, gen_i64(g, log), "");
 
-	*shift = LLVMBuildMul(b, LLVMBuildAnd(b, index, gen_i64(g, per - 1), ""), gen_i64(g, dtype_bits(a->type)), "");
+	*shift = LLVMBuildMul(b, LLVMBuildAnd(b, index, gen_i64(g, per - 1), ""),
+			      gen_i64(g, dtype_bits(a->type)), "");
 	*shift = LLVMBuildTrunc(b, *shift, g->e->i32, "");
 	return LLVMBuildGEP2(b, g->e->i8, g->base[a->buffer], &byte, 1, "");
 }
 
-static LLVMValueRef load_packed(struct gen *g, const struct access *a, LLVMValueRef index, LLVMValueRef mask)
+static LLVMValueRef load_packed(struct gen *g, const struct access *a, LLVMValueRef index,
+				LLVMValueRef mask)
 {
 	LLVMBuilderRef b = g->e->builder;
-	LLVMValueRef shift, at = byte_of(g, a, index, &shift), v, rest = value_int(g->e, DT_I32, 1, 32 - dtype_bits(a->type));
+	LLVMValueRef shift, at = byte_of(g, a, index, &shift), v,
+			    rest = value_int(g->e, DT_I32, 1, 32 - dtype_bits(a->type));
 
 	if (mask)
 		at = LLVMBuildSelect(b, mask, at, zeros(g), "");
 	v = LLVMBuildZExt(b, plain_load(g, DT_U8, 1, at), g->e->i32, "");
 	v = LLVMBuildShl(b, LLVMBuildLShr(b, v, shift, ""), rest, "");
-	return dtype_class(a->type) == DTYPE_SIGNED ? LLVMBuildAShr(b, v, rest, "") : LLVMBuildLShr(b, v, rest, "");
+	return dtype_class(a->type) == DTYPE_SIGNED ? LLVMBuildAShr(b, v, rest, "")
+						    : LLVMBuildLShr(b, v, rest, "");
 }
 
-static void store_packed(struct gen *g, const struct access *a, LLVMValueRef index, LLVMValueRef value)
+static void store_packed(struct gen *g, const struct access *a, LLVMValueRef index,
+			 LLVMValueRef value)
 {
 	LLVMBuilderRef b = g->e->builder;
-	LLVMValueRef shift, at = byte_of(g, a, index, &shift), old, field = value_int(g->e, DT_I32, 1, (1 << dtype_bits(a->type)) - 1);
+	LLVMValueRef shift, at = byte_of(g, a, index, &shift), old,
+			    field = value_int(g->e, DT_I32, 1, (1 << dtype_bits(a->type)) - 1);
 
 	old = LLVMBuildZExt(b, plain_load(g, DT_U8, 1, at), g->e->i32, "");
 	old = LLVMBuildAnd(b, old, LLVMBuildNot(b, LLVMBuildShl(b, field, shift, ""), ""), "");
@@ -260,11 +269,12 @@ static void store_packed(struct gen *g, const struct access *a, LLVMValueRef ind
 
 /* llvm.masked.{load,store,gather,scatter}: their alignment is an operand before LLVM 22, an attribute of the
  * pointer from then on. `where`: index of the pointer operand. */
-static LLVMValueRef masked(struct gen *g, const char *name, LLVMTypeRef vector, int count, LLVMValueRef *arg, int where,
-			   unsigned align)
+static LLVMValueRef masked(struct gen *g, const char *name, LLVMTypeRef vector, int count,
+			   LLVMValueRef *arg, int where, unsigned align)
 {
 	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-	LLVMTypeRef types[2] = {vector, LLVMTypeOf(arg[where])}, type = LLVMIntrinsicGetType(g->e->context, id, types, 2);
+	LLVMTypeRef types[2] = {vector, LLVMTypeOf(arg[where])},
+		    type = LLVMIntrinsicGetType(g->e->context, id, types, 2);
 	LLVMValueRef fn = LLVMGetIntrinsicDeclaration(g->e->module, id, types, 2), all[5], call;
 	bool operand = LLVMCountParamTypes(type) == (unsigned)count + 1;
 	int n = 0;
@@ -285,7 +295,8 @@ static LLVMValueRef pointers(struct gen *g, const struct place *p)
 	LLVMValueRef by = p->offsets;
 
 	if (!by)
-		by = LLVMBuildMul(g->e->builder, value_lanes(g->e, g->lanes), gen_splat(g, p->stride), "");
+		by = LLVMBuildMul(g->e->builder, value_lanes(g->e, g->lanes),
+				  gen_splat(g, p->stride), "");
 	return LLVMBuildGEP2(g->e->builder, memory_type(g->e, p->a->type, 1), p->at, &by, 1, "");
 }
 
@@ -298,17 +309,20 @@ static LLVMValueRef gather(struct gen *g, const struct place *p, LLVMValueRef ma
 {
 	LLVMBuilderRef b = g->e->builder;
 	enum dtype t = p->a->type;
-	LLVMTypeRef type = packed(t) ? vector_of(g->e->i32, g->lanes) : memory_type(g->e, t, g->lanes);
+	LLVMTypeRef type =
+		packed(t) ? vector_of(g->e->i32, g->lanes) : memory_type(g->e, t, g->lanes);
 	LLVMValueRef v = LLVMGetPoison(type);
 
 	if (hardware_gather(g, t) && (mask || p->offsets)) {
 		LLVMValueRef arg[3] = {pointers(g, p), NULL, LLVMConstNull(type)};
 
-		arg[1] = mask ? gen_splat(g, mask) : LLVMConstAllOnes(vector_of(g->e->i1, g->lanes));
+		arg[1] =
+			mask ? gen_splat(g, mask) : LLVMConstAllOnes(vector_of(g->e->i1, g->lanes));
 		return masked(g, "llvm.masked.gather", type, 3, arg, 0, element_bytes(t));
 	}
 	for (int i = 0; i < g->lanes; i++) {
-		LLVMValueRef lane = LLVMConstInt(g->e->i32, (unsigned)i, 0), at = lane_place(g, p, i), one, use = mask;
+		LLVMValueRef lane = LLVMConstInt(g->e->i32, (unsigned)i, 0),
+			     at = lane_place(g, p, i), one, use = mask;
 
 		if (mask && LLVMGetTypeKind(LLVMTypeOf(mask)) == LLVMVectorTypeKind)
 			use = LLVMBuildExtractElement(b, mask, lane, "");
@@ -332,7 +346,8 @@ static LLVMValueRef load_one(struct gen *g, const struct place *p, LLVMValueRef 
 		mask = gen_any(g, mask);
 	if (packed(t))
 		return load_packed(g, p->a, p->at, mask);
-	return plain_load(g, t, 1, mask ? LLVMBuildSelect(g->e->builder, mask, p->at, zeros(g), "") : p->at);
+	return plain_load(g, t, 1,
+			  mask ? LLVMBuildSelect(g->e->builder, mask, p->at, zeros(g), "") : p->at);
 }
 
 static LLVMValueRef load_vector(struct gen *g, const struct place *p, LLVMValueRef mask)
@@ -343,7 +358,8 @@ static LLVMValueRef load_vector(struct gen *g, const struct place *p, LLVMValueR
 	if (!mask)
 		return plain_load(g, p->a->type, g->lanes, p->at);
 	if (LLVMGetTypeKind(LLVMTypeOf(mask)) != LLVMVectorTypeKind)
-		return plain_load(g, p->a->type, g->lanes, LLVMBuildSelect(g->e->builder, mask, p->at, zeros(g), ""));
+		return plain_load(g, p->a->type, g->lanes,
+				  LLVMBuildSelect(g->e->builder, mask, p->at, zeros(g), ""));
 	return masked(g, "llvm.masked.load", type, 3, arg, 0, element_bytes(p->a->type));
 }
 
@@ -356,10 +372,13 @@ static LLVMValueRef checks_exist(struct gen *g, const struct access *a, struct c
 		const struct expr *bound = a->checks[i]->arg[1];
 		LLVMValueRef v;
 
-		if (bound->op == EXPR_LITERAL ? bound->i > 0 : bound->op == EXPR_DIM && dim_lower(bound->size) > 0)
+		if (bound->op == EXPR_LITERAL ? bound->i > 0
+					      : bound->op == EXPR_DIM && dim_lower(bound->size) > 0)
 			continue;
 		v = gen_value(g, bound, c);
-		all = gen_and(g, all, LLVMBuildICmp(g->e->builder, LLVMIntSGT, v, LLVMConstNull(LLVMTypeOf(v)), ""));
+		all = gen_and(g, all,
+			      LLVMBuildICmp(g->e->builder, LLVMIntSGT, v,
+					    LLVMConstNull(LLVMTypeOf(v)), ""));
 	}
 	return all;
 }
@@ -387,8 +406,10 @@ static void transpose(struct gen *g, LLVMValueRef *row)
 
 			if (i & s)
 				continue;
-			row[i] = LLVMBuildShuffleVector(g->e->builder, a, b, LLVMConstVector(low, (unsigned)n), "");
-			row[i ^ s] = LLVMBuildShuffleVector(g->e->builder, a, b, LLVMConstVector(high, (unsigned)n), "");
+			row[i] = LLVMBuildShuffleVector(g->e->builder, a, b,
+							LLVMConstVector(low, (unsigned)n), "");
+			row[i ^ s] = LLVMBuildShuffleVector(g->e->builder, a, b,
+							    LLVMConstVector(high, (unsigned)n), "");
 		}
 	}
 }
@@ -421,7 +442,11 @@ static LLVMValueRef load_square(struct gen *g, struct note *n, struct copy c)
 		if (i == c.b)
 			result = v; /* gen_value remembers this one */
 		else
-			memo_add(g, &n->memo, (struct memo){.value = v, .b = (int16_t)i, .u = (int16_t)c.u, .changeable = n->buffers || n->vars});
+			memo_add(g, &n->memo,
+				 (struct memo){.value = v,
+					       .b = (int16_t)i,
+					       .u = (int16_t)c.u,
+					       .changeable = n->buffers || n->vars});
 	}
 	return result;
 }
@@ -433,7 +458,10 @@ LLVMValueRef gen_load(struct gen *g, const struct expr *e, struct copy c)
 	LLVMValueRef square = load_square(g, n, c);
 	struct place p = square ? (struct place){0} : place_of(g, a, c);
 	bool vector = p.offsets || p.stride;
-	LLVMValueRef mask = a->safe || square ? NULL : gen_and(g, gen_condition(g, c), checks_exist(g, a, c)), v;
+	LLVMValueRef mask = a->safe || square
+				    ? NULL
+				    : gen_and(g, gen_condition(g, c), checks_exist(g, a, c)),
+		     v;
 
 	if (square)
 		return square;
@@ -492,7 +520,8 @@ static int only_lane(struct gen *g, LLVMValueRef mask)
 	int only = -1;
 
 	for (int i = 0; i < g->lanes; i++) {
-		LLVMValueRef lane = LLVMIsConstant(mask) ? LLVMGetAggregateElement(mask, (unsigned)i) : NULL;
+		LLVMValueRef lane =
+			LLVMIsConstant(mask) ? LLVMGetAggregateElement(mask, (unsigned)i) : NULL;
 
 		if (!lane || !LLVMIsAConstantInt(lane))
 			return -1;
@@ -509,12 +538,14 @@ static void store_vector(struct gen *g, const struct pending *w)
 {
 	const struct access *a = w->place.a;
 	LLVMTypeRef type = memory_type(g->e, a->type, g->lanes);
-	LLVMValueRef mask = w->mask ? gen_splat(g, w->mask) : NULL, arg[3] = {w->value, w->place.at, mask};
+	LLVMValueRef mask = w->mask ? gen_splat(g, w->mask) : NULL,
+		     arg[3] = {w->value, w->place.at, mask};
 	int only = mask ? only_lane(g, mask) : -1;
 
 	if (only >= 0) {
 		store_lane(g, a, lane_place(g, &w->place, only),
-			   LLVMBuildExtractElement(g->e->builder, w->value, LLVMConstInt(g->e->i32, (unsigned)only, 0), ""));
+			   LLVMBuildExtractElement(g->e->builder, w->value,
+						   LLVMConstInt(g->e->i32, (unsigned)only, 0), ""));
 		return;
 	}
 	if (!w->place.offsets && is_one(w->place.stride)) {
@@ -531,7 +562,8 @@ static void store_vector(struct gen *g, const struct pending *w)
 	}
 	for (int i = 0; i < g->lanes; i++)
 		store_lane(g, a, lane_place(g, &w->place, i),
-			   LLVMBuildExtractElement(g->e->builder, w->value, LLVMConstInt(g->e->i32, (unsigned)i, 0), ""));
+			   LLVMBuildExtractElement(g->e->builder, w->value,
+						   LLVMConstInt(g->e->i32, (unsigned)i, 0), ""));
 }
 
 /* What is stored there now, for a store that combines. */
@@ -561,8 +593,9 @@ static void prepare(struct gen *g, const struct stmt *s, struct copy c, struct p
 	if (vector)
 		w->value = gen_splat(g, w->value);
 	if (s->combine >= 0)
-		w->value = gen_combine(g, (enum reduce_kind)s->combine, compute, vector ? g->lanes : 1,
-				       old_value(g, &w->place, vector, w->mask), w->value);
+		w->value =
+			gen_combine(g, (enum reduce_kind)s->combine, compute, vector ? g->lanes : 1,
+				    old_value(g, &w->place, vector, w->mask), w->value);
 	if (!packed(a->type))
 		w->value = emit_encode(g->e, a->type, vector ? g->lanes : 1, w->value);
 }

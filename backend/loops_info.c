@@ -2,10 +2,7 @@
  * emit_kernel, which both run it, agree on words and tasks. */
 #include "backend/loops.h"
 
-uint64_t bit_of(int i)
-{
-	return UINT64_C(1) << (i < 63 ? i : 63);
-}
+uint64_t bit_of(int i) { return UINT64_C(1) << (i < 63 ? i : 63); }
 
 axis_set axis_bit(struct loops_info *info, int axis)
 {
@@ -53,7 +50,8 @@ static void add_term(struct loops_info *info, struct terms *t, const struct expr
 }
 
 /* Adds e * scale. */
-static void add_scaled(struct loops_info *info, struct terms *t, dim *constant, const struct expr *e, dim scale)
+static void add_scaled(struct loops_info *info, struct terms *t, dim *constant,
+		       const struct expr *e, dim scale)
 {
 	struct expr_pool *p = info->k->exprs;
 	struct affine f;
@@ -88,8 +86,9 @@ static bool join_division(struct loops_info *info, struct terms *t, dim *constan
 		for (int j = 0; n && j < t->count; j++) {
 			struct term r = t->at[j];
 
-			if ((r.value->op != EXPR_REM && r.value->op != EXPR_MOD) || r.value->arg[0] != q->arg[0] ||
-			    r.value->arg[1] != q->arg[1] || t->at[i].coef != dim_mul(p->dims, r.coef, n))
+			if ((r.value->op != EXPR_REM && r.value->op != EXPR_MOD) ||
+			    r.value->arg[0] != q->arg[0] || r.value->arg[1] != q->arg[1] ||
+			    t->at[i].coef != dim_mul(p->dims, r.coef, n))
 				continue;
 			t->at[i].coef = t->at[j].coef = dim_const(p->dims, 0);
 			add_scaled(info, t, constant, q->arg[0], r.coef);
@@ -122,7 +121,8 @@ static bool in_range(struct expr_pool *p, const struct expr *e, dim bound)
 static void collect_checks(struct loops_info *info, struct access *a, const struct expr *e)
 {
 	if (e->op == EXPR_CHECK) {
-		const struct expr **list = ARENA_ARRAY(info->arena, const struct expr *, a->check_count + 1);
+		const struct expr **list =
+			ARENA_ARRAY(info->arena, const struct expr *, a->check_count + 1);
 
 		for (int i = 0; i < a->check_count; i++)
 			list[i] = a->checks[i];
@@ -133,7 +133,8 @@ static void collect_checks(struct loops_info *info, struct access *a, const stru
 		collect_checks(info, a, e->arg[i]);
 }
 
-static struct access *make_access(struct loops_info *info, int buffer, int rank, const struct expr *const *index)
+static struct access *make_access(struct loops_info *info, int buffer, int rank,
+				  const struct expr *const *index)
 {
 	struct expr_pool *p = info->k->exprs;
 	const struct type *type = &info->k->buffers.at[buffer].type;
@@ -141,7 +142,10 @@ static struct access *make_access(struct loops_info *info, int buffer, int rank,
 	dim stride = dim_const(p->dims, 1);
 	struct terms t = {0};
 
-	*a = (struct access){.buffer = buffer, .type = type->dtype, .safe = true, .constant = dim_const(p->dims, 0)};
+	*a = (struct access){.buffer = buffer,
+			     .type = type->dtype,
+			     .safe = true,
+			     .constant = dim_const(p->dims, 0)};
 	for (int i = rank - 1; i >= 0; i--) {
 		add_scaled(info, &t, &a->constant, index[i], stride);
 		stride = dim_mul(p->dims, stride, type->dims[i]);
@@ -208,19 +212,13 @@ static void note_operation(struct loops_info *info, struct note *n)
 	const struct expr *e = n->e;
 
 	switch (e->op) {
-	case EXPR_AXIS:
-		n->axes |= axis_bit(info, e->index);
-		break;
-	case EXPR_DIM:
-		add_word(info, e->size);
-		break;
+	case EXPR_AXIS: n->axes |= axis_bit(info, e->index); break;
+	case EXPR_DIM: add_word(info, e->size); break;
 	case EXPR_VAR:
 		n->axes |= info->var_axes[e->index];
 		n->vars |= bit_of(e->index);
 		break;
-	case EXPR_CHECK:
-		n->unsafe = n->fails = info->can_fail = true;
-		break;
+	case EXPR_CHECK: n->unsafe = n->fails = info->can_fail = true; break;
 	case EXPR_REDUCE:
 		for (int i = 0; i < e->axis_count; i++) {
 			add_word(info, info->k->exprs->axes[e->axes[i]].extent);
@@ -237,8 +235,7 @@ static void note_operation(struct loops_info *info, struct note *n)
 		for (int i = 0; i < n->access->count; i++)
 			(void)note_of(info, n->access->terms[i].value);
 		break;
-	default:
-		break;
+	default: break;
 	}
 }
 
@@ -248,7 +245,9 @@ static int operation_weight(const struct expr *e)
 		return 16;
 	if ((e->op == EXPR_DIV || e->op == EXPR_MOD || e->op == EXPR_REM) && e->count == 2)
 		return 4;
-	return e->op == EXPR_LITERAL || e->op == EXPR_DIM || e->op == EXPR_AXIS || e->op == EXPR_VAR ? 0 : 1;
+	return e->op == EXPR_LITERAL || e->op == EXPR_DIM || e->op == EXPR_AXIS || e->op == EXPR_VAR
+		       ? 0
+		       : 1;
 }
 
 struct note *note_of(struct loops_info *info, const struct expr *e)
@@ -308,9 +307,11 @@ static void note_statements(struct loops_info *info, const struct stmt *s)
 			for (int i = 0; i < a->count; i++)
 				note_of(info, a->terms[i].value);
 			info->stores.room = info->stores.access_room = info->stores.count;
-			info->stores.at = arena_grow(info->arena, info->stores.at, &info->stores.room, sizeof(*info->stores.at));
-			info->stores.access = arena_grow(info->arena, info->stores.access, &info->stores.access_room,
-							 sizeof(*info->stores.access));
+			info->stores.at = arena_grow(info->arena, info->stores.at,
+						     &info->stores.room, sizeof(*info->stores.at));
+			info->stores.access =
+				arena_grow(info->arena, info->stores.access,
+					   &info->stores.access_room, sizeof(*info->stores.access));
 			info->stores.at[info->stores.count] = s;
 			info->stores.access[info->stores.count++] = a;
 			for (int i = 0; i < s->rank; i++)
@@ -418,16 +419,19 @@ static bool repeats_reduction(struct loops_info *info, const struct expr *e, int
 static bool chunks_repeat_work(struct loops_info *info, const struct stmt *s, int axis)
 {
 	for (; s; s = s->next) {
-		if ((s->value && repeats_reduction(info, s->value, axis, 0)) || chunks_repeat_work(info, s->body, axis))
+		if ((s->value && repeats_reduction(info, s->value, axis, 0)) ||
+		    chunks_repeat_work(info, s->body, axis))
 			return true;
 	}
 	return false;
 }
 
 /* The vector axis is cut in chunks of whole vectors. */
-static int64_t chunk_size(struct loops_info *info, const struct stmt *s, const struct loops_nest *nest)
+static int64_t chunk_size(struct loops_info *info, const struct stmt *s,
+			  const struct loops_nest *nest)
 {
-	int64_t step = (int64_t)nest->lanes * nest->unroll, work = work_inside(info, s->body), chunk = step;
+	int64_t step = (int64_t)nest->lanes * nest->unroll, work = work_inside(info, s->body),
+		chunk = step;
 
 	while (chunk * work < TASK_WORK * 4 && chunk < (1 << 20))
 		chunk *= 2;
@@ -440,7 +444,8 @@ static void add_task(struct loops_info *info, const struct stmt *s, int64_t step
 	dim extent = info->k->exprs->axes[s->axis].extent;
 	struct task_axis *t = &info->tasks[info->task_count++];
 
-	*t = (struct task_axis){s, step, step == 1 ? extent : dim_ceildiv(p, extent, dim_const(p, step))};
+	*t = (struct task_axis){s, step,
+				step == 1 ? extent : dim_ceildiv(p, extent, dim_const(p, step))};
 	add_word(info, t->count);
 }
 
@@ -451,15 +456,18 @@ static void choose_tasks(struct loops_info *info)
 
 	if (!nest || stores_packed(info))
 		return;
-	for (; s && s->kind == STMT_FOR && s->par && !s->next && info->task_count < DEPTH_MAX; s = s->body) {
-		bool is_vector = s->axis == nest->vector_axis, is_block = s->axis == nest->block_axis;
+	for (; s && s->kind == STMT_FOR && s->par && !s->next && info->task_count < DEPTH_MAX;
+	     s = s->body) {
+		bool is_vector = s->axis == nest->vector_axis,
+		     is_block = s->axis == nest->block_axis;
 		int64_t step = is_block ? nest->block : 1;
 
 		if (is_vector) {
 			dim extent = info->k->exprs->axes[s->axis].extent;
 			int64_t chunk = chunk_size(info, s, nest);
 
-			if ((!dim_is_const(extent) || extent->value > chunk) && !chunks_repeat_work(info, s->body, s->axis))
+			if ((!dim_is_const(extent) || extent->value > chunk) &&
+			    !chunks_repeat_work(info, s->body, s->axis))
 				add_task(info, s, chunk);
 			return;
 		}

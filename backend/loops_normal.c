@@ -24,7 +24,8 @@ static void find_loops(struct nest *n, struct stmt *s)
 }
 
 /* All expressions of the statements from s on. */
-static void each_expr(const struct stmt *s, void (*fn)(const struct expr *e, void *self), void *self)
+static void each_expr(const struct stmt *s, void (*fn)(const struct expr *e, void *self),
+		      void *self)
 {
 	for (; s; s = s->next) {
 		for (int i = 0; s->kind == STMT_STORE && i < s->rank; i++)
@@ -35,7 +36,8 @@ static void each_expr(const struct stmt *s, void (*fn)(const struct expr *e, voi
 	}
 }
 
-static void map_exprs(struct stmt *s, const struct expr *(*fn)(const struct expr *e, void *self), void *self)
+static void map_exprs(struct stmt *s, const struct expr *(*fn)(const struct expr *e, void *self),
+		      void *self)
 {
 	for (; s; s = s->next) {
 		for (int i = 0; s->kind == STMT_STORE && i < s->rank; i++)
@@ -64,7 +66,8 @@ static void count_reductions(const struct expr *e, void *self)
 	note->scanned = o->stamp;
 	if (e->op == EXPR_REDUCE) {
 		for (int i = 0; i < o->n->count; i++)
-			o->free_of[i] += !(note->axes & axis_bit(&o->n->info, o->n->loops[i]->axis));
+			o->free_of[i] +=
+				!(note->axes & axis_bit(&o->n->info, o->n->loops[i]->axis));
 	}
 	for (int i = 0; i < e->count; i++)
 		count_reductions(e->arg[i], self);
@@ -75,7 +78,8 @@ static void order_loops(struct nest *n)
 	struct order o = {.n = n, .stamp = 1};
 
 	each_expr(n->loops[n->count - 1]->body, count_reductions, &o);
-	for (int i = 1; i < n->count; i++) { /* stable insertion: the more are free of it, the further in */
+	for (int i = 1; i < n->count;
+	     i++) { /* stable insertion: the more are free of it, the further in */
 		for (int j = i; j > 0 && o.free_of[j - 1] > o.free_of[j]; j--) {
 			int axis = n->loops[j]->axis, count = o.free_of[j];
 
@@ -114,14 +118,15 @@ static void note_division(struct division *d, const struct expr *e)
 {
 	struct expr_pool *p = d->n->k->exprs;
 
-	if ((e->op != EXPR_DIV && e->op != EXPR_REM && e->op != EXPR_MOD) || e->arg[0]->op != EXPR_AXIS ||
-	    e->arg[1]->op != EXPR_LITERAL || e->arg[1]->i < 2)
+	if ((e->op != EXPR_DIV && e->op != EXPR_REM && e->op != EXPR_MOD) ||
+	    e->arg[0]->op != EXPR_AXIS || e->arg[1]->op != EXPR_LITERAL || e->arg[1]->i < 2)
 		return;
 	for (int i = 0; i < d->n->count; i++) {
 		dim extent = p->axes[d->n->loops[i]->axis].extent;
 
-		if (d->n->loops[i]->axis == e->arg[0]->index && dim_is_const(extent) && extent->value > e->arg[1]->i &&
-		    extent->value % e->arg[1]->i == 0 && (!d->by || e->arg[1]->i < d->by)) {
+		if (d->n->loops[i]->axis == e->arg[0]->index && dim_is_const(extent) &&
+		    extent->value > e->arg[1]->i && extent->value % e->arg[1]->i == 0 &&
+		    (!d->by || e->arg[1]->i < d->by)) {
 			d->loop = i;
 			d->by = e->arg[1]->i;
 		}
@@ -170,7 +175,8 @@ static bool split_loop(struct nest *n)
 	outer->axis = axis_add(p, p->axes[b.axes[0]].name, dim_const(p->dims, extent / d.by));
 	inner->next = NULL;
 	outer->body = inner;
-	b.with[0] = index_add(p, index_mul(p, expr_axis(p, outer->axis), expr_index(p, d.by)), expr_axis(p, inner->axis));
+	b.with[0] = index_add(p, index_mul(p, expr_axis(p, outer->axis), expr_index(p, d.by)),
+			      expr_axis(p, inner->axis));
 	map_exprs(inner->body, bind, &b);
 	return true;
 }
@@ -187,11 +193,13 @@ struct pair {
 static void check_access(struct pair *p, const struct access *a)
 {
 	bool uses_outer, uses_inner;
-	dim outer = access_coef(&p->n->info, a, p->outer, &uses_outer), inner = access_coef(&p->n->info, a, p->inner, &uses_inner);
+	dim outer = access_coef(&p->n->info, a, p->outer, &uses_outer),
+	    inner = access_coef(&p->n->info, a, p->inner, &uses_inner);
 
 	if (!uses_outer && !uses_inner)
 		return;
-	if (!outer || !inner || a->check_count || outer != dim_mul(p->n->k->exprs->dims, inner, p->size))
+	if (!outer || !inner || a->check_count ||
+	    outer != dim_mul(p->n->k->exprs->dims, inner, p->size))
 		p->fits = false;
 }
 
@@ -200,7 +208,8 @@ static void check_pair(const struct expr *e, void *self)
 	struct pair *p = self;
 	struct note *note = note_of(&p->n->info, e);
 
-	if (!(note->axes & (axis_bit(&p->n->info, p->outer) | axis_bit(&p->n->info, p->inner))) || !p->fits)
+	if (!(note->axes & (axis_bit(&p->n->info, p->outer) | axis_bit(&p->n->info, p->inner))) ||
+	    !p->fits)
 		return;
 	if (e->op == EXPR_LOAD) {
 		check_access(p, note->access);
@@ -238,7 +247,8 @@ static bool collapse_loops(struct nest *n)
 		check_values(&pair, n->loops[n->count - 1]->body);
 		if (!pair.fits)
 			continue;
-		outer->axis = axis_add(p, p->axes[inner->axis].name, dim_mul(p->dims, p->axes[outer->axis].extent, pair.size));
+		outer->axis = axis_add(p, p->axes[inner->axis].name,
+				       dim_mul(p->dims, p->axes[outer->axis].extent, pair.size));
 		both = expr_axis(p, outer->axis);
 		b.with[0] = index_div(p, both, size);
 		b.with[1] = index_rem(p, both, size);
@@ -291,7 +301,4 @@ static void normalize_list(struct kernel *k, struct stmt *s)
 	}
 }
 
-void loops_normalize(struct kernel *k)
-{
-	normalize_list(k, k->body);
-}
+void loops_normalize(struct kernel *k) { normalize_list(k, k->body); }

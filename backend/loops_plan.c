@@ -57,7 +57,7 @@ static bool has_par_loop(const struct stmt *s)
 struct view {
 	struct chooser *c;
 	const struct chain *chain;
-	int axis;          /* vectors along it; -1: scalar */
+	int axis;              /* vectors along it; -1: scalar */
 	int widest, narrowest; /* bits */
 };
 
@@ -85,7 +85,8 @@ static double reduce_cost(struct view *v, const struct expr *e, double weight)
 
 	for (int i = 0; i < e->axis_count; i++)
 		weight *= (double)extent_of(v->c->k, e->axes[i], 64);
-	for (int i = v->chain ? v->chain->count - 1 : -1; i >= 0; i--) { /* it moves out of these loops */
+	for (int i = v->chain ? v->chain->count - 1 : -1; i >= 0;
+	     i--) { /* it moves out of these loops */
 		int axis = v->chain->loops[i]->axis;
 
 		if (n->axes & axis_bit(&v->c->info, axis))
@@ -163,7 +164,8 @@ static double list_cost(struct view *v, const struct stmt *s, double weight)
 			sum += weight;
 		}
 		if (s->kind == STMT_FOR)
-			sum += list_cost(v, s->body, weight * (double)extent_of(v->c->k, s->axis, 64));
+			sum += list_cost(v, s->body,
+					 weight * (double)extent_of(v->c->k, s->axis, 64));
 		if (s->kind == STMT_WHEN)
 			sum += list_cost(v, s->body, weight);
 	}
@@ -188,7 +190,8 @@ static void find_sharing(struct sharing *s, const struct expr *e, int vector, bo
 		return;
 	n->scanned = s->c->scans;
 	if (e->op == EXPR_LOAD) {
-		if (inside && vector >= 0 && (n->axes & axis_bit(&s->c->info, vector)) && !(n->axes & block))
+		if (inside && vector >= 0 && (n->axes & axis_bit(&s->c->info, vector)) &&
+		    !(n->axes & block))
 			s->shared++;
 		return;
 	}
@@ -225,15 +228,19 @@ static int registers(const struct target *t)
 }
 
 /* Vectors along the axis and iterations of the block so that accumulators fill the registers. */
-static void fill_registers(struct chooser *c, struct loops_nest *nest, int block_axis, int reduces, int budget)
+static void fill_registers(struct chooser *c, struct loops_nest *nest, int block_axis, int reduces,
+			   int budget)
 {
 	int64_t extent = nest->vector_axis < 0 ? 1 : extent_of(c->k, nest->vector_axis, 1 << 20);
-	int64_t vectors = (extent + nest->lanes - 1) / nest->lanes, rows = extent_of(c->k, block_axis, 1 << 20);
-	int most = budget / reduces > 0 ? budget / reduces : 1, best = 1, top = budget >= 24 ? 4 : 2;
+	int64_t vectors = (extent + nest->lanes - 1) / nest->lanes,
+		rows = extent_of(c->k, block_axis, 1 << 20);
+	int most = budget / reduces > 0 ? budget / reduces : 1, best = 1,
+	    top = budget >= 24 ? 4 : 2;
 
 	nest->unroll = 1;
 	for (int u = 2; u <= top; u++) {
-		if (vectors >= u && u <= most && (vectors % u == 0 || (vectors > 2 * u && vectors % nest->unroll)))
+		if (vectors >= u && u <= most &&
+		    (vectors % u == 0 || (vectors > 2 * u && vectors % nest->unroll)))
 			nest->unroll = u;
 	}
 	most /= nest->unroll;
@@ -242,7 +249,9 @@ static void fill_registers(struct chooser *c, struct loops_nest *nest, int block
 	if (nest->vector_axis < 0 && most > 4)
 		most = 4;
 	for (int b = most; b >= 1; b--) { /* the largest that leaves little over */
-		if (rows >= b && (rows % b == 0 || rows > 16 * b || (rows / b) * b * 8 >= rows * 7) && b > best) {
+		if (rows >= b &&
+		    (rows % b == 0 || rows > 16 * b || (rows / b) * b * 8 >= rows * 7) &&
+		    b > best) {
 			best = b;
 			break;
 		}
@@ -261,7 +270,8 @@ static bool stores_all_use(struct chooser *c, const struct stmt *s, int axis)
 		if (s->kind == STMT_STORE) {
 			dim coef = access_coef(&c->info, store_access(&c->info, s), axis, &uses);
 
-			if (!uses || (s->combine >= 0 && !coef) || dtype_bits(c->k->buffers.at[s->buffer].type.dtype) < 8)
+			if (!uses || (s->combine >= 0 && !coef) ||
+			    dtype_bits(c->k->buffers.at[s->buffer].type.dtype) < 8)
 				return false;
 		}
 		if (s->body && !stores_all_use(c, s->body, axis))
@@ -290,14 +300,17 @@ static void find_squares(struct sharing *s, const struct expr *e)
 	s->shared += uses && block && vector && dim_is(block, 1) && !dim_is(vector, 1);
 }
 
-static void choose_square(struct chooser *c, const struct chain *chain, struct loops_nest *nest, int outside)
+static void choose_square(struct chooser *c, const struct chain *chain, struct loops_nest *nest,
+			  int outside)
 {
-	if (nest->vector_axis < 0 || nest->lanes < 4 || nest->lanes > 16 || outside > 16 || chain->body->next || chain->body->kind != STMT_STORE)
+	if (nest->vector_axis < 0 || nest->lanes < 4 || nest->lanes > 16 || outside > 16 ||
+	    chain->body->next || chain->body->kind != STMT_STORE)
 		return;
 	for (int i = chain->count - 1; i >= 0; i--) {
 		struct sharing s = {c, nest->vector_axis, chain->loops[i]->axis, 0, 0};
 
-		if (s.block == nest->vector_axis || extent_of(c->k, s.block, 64) < nest->lanes || !stores_all_use(c, chain->body, s.block))
+		if (s.block == nest->vector_axis || extent_of(c->k, s.block, 64) < nest->lanes ||
+		    !stores_all_use(c, chain->body, s.block))
 			continue;
 		c->scans++;
 		find_squares(&s, chain->body->value);
@@ -310,7 +323,8 @@ static void choose_square(struct chooser *c, const struct chain *chain, struct l
 	}
 }
 
-static void choose_block(struct chooser *c, const struct chain *chain, struct loops_nest *nest, int outside)
+static void choose_block(struct chooser *c, const struct chain *chain, struct loops_nest *nest,
+			 int outside)
 {
 	int budget = registers(c->target);
 
@@ -321,8 +335,8 @@ static void choose_block(struct chooser *c, const struct chain *chain, struct lo
 	for (int i = chain->count - 1; i >= 0; i--) {
 		struct sharing s = {c, nest->vector_axis, chain->loops[i]->axis, 0, 0};
 
-		if (chain->loops[i]->axis == nest->vector_axis || extent_of(c->k, s.block, 64) < 2 ||
-		    !stores_all_use(c, chain->body, s.block))
+		if (chain->loops[i]->axis == nest->vector_axis ||
+		    extent_of(c->k, s.block, 64) < 2 || !stores_all_use(c, chain->body, s.block))
 			continue;
 		for (const struct stmt *b = chain->body; b; b = b->next) {
 			c->scans++;
@@ -353,19 +367,29 @@ static int total_outside(struct chooser *c, const struct stmt *s)
 	int sum = 0;
 
 	for (; s; s = s->next)
-		sum += (s->value ? weight_outside(c, s->value) : 0) + (s->body ? total_outside(c, s->body) : 0);
+		sum += (s->value ? weight_outside(c, s->value) : 0) +
+		       (s->body ? total_outside(c, s->body) : 0);
 	return sum;
 }
 
 static struct loops_nest choose_nest(struct chooser *c, const struct chain *chain)
 {
-	struct loops_nest nest = {.vector_axis = -1, .lanes = 1, .unroll = 1, .block_axis = -1, .block = 1, .tail_bits = 8};
+	struct loops_nest nest = {.vector_axis = -1,
+				  .lanes = 1,
+				  .unroll = 1,
+				  .block_axis = -1,
+				  .block = 1,
+				  .tail_bits = 8};
 	struct view scalar = {.c = c, .chain = chain, .axis = -1, .widest = 8, .narrowest = 64};
 	double best = list_cost(&scalar, chain->body, 1);
 	int outside = total_outside(c, chain->body);
 
 	for (int i = chain->count - 1; i >= 0; i--) {
-		struct view v = {.c = c, .chain = chain, .axis = chain->loops[i]->axis, .widest = 8, .narrowest = 64};
+		struct view v = {.c = c,
+				 .chain = chain,
+				 .axis = chain->loops[i]->axis,
+				 .widest = 8,
+				 .narrowest = 64};
 		double cost;
 		int lanes;
 
@@ -373,7 +397,8 @@ static struct loops_nest choose_nest(struct chooser *c, const struct chain *chai
 			continue;
 		cost = list_cost(&v, chain->body, 1);
 		lanes = lanes_for(c, v.axis, v.widest);
-		cost *= c->target->vector_bytes * 8.0 / 32 / lanes * 32 / (v.widest > 32 ? v.widest : 32);
+		cost *= c->target->vector_bytes * 8.0 / 32 / lanes * 32 /
+			(v.widest > 32 ? v.widest : 32);
 		if (cost < best * 0.95 && lanes > 1) {
 			best = cost;
 			nest.vector_axis = v.axis;
@@ -423,7 +448,8 @@ static int count_writes(const struct stmt *s)
 	int n = 0;
 
 	for (; s; s = s->next)
-		n += (s->kind == STMT_STORE || s->kind == STMT_SET) + (s->body ? count_writes(s->body) : 0);
+		n += (s->kind == STMT_STORE || s->kind == STMT_SET) +
+		     (s->body ? count_writes(s->body) : 0);
 	return n;
 }
 
@@ -434,7 +460,12 @@ static struct plan empty_plan(const struct kernel *k, struct arena *a)
 	plan.loops.count = count_writes(k->body);
 	plan.loops.nests = ARENA_ARRAY(a, struct loops_nest, plan.loops.count + 1);
 	for (int i = 0; i < plan.loops.count; i++)
-		plan.loops.nests[i] = (struct loops_nest){.vector_axis = -1, .lanes = 1, .unroll = 1, .block_axis = -1, .block = 1, .tail_bits = 8};
+		plan.loops.nests[i] = (struct loops_nest){.vector_axis = -1,
+							  .lanes = 1,
+							  .unroll = 1,
+							  .block_axis = -1,
+							  .block = 1,
+							  .tail_bits = 8};
 	return plan;
 }
 
@@ -454,14 +485,16 @@ bool plan_choose(struct kernel *k, const struct target *t, struct diag *d)
 	if (ok)
 		choose_list(&c, k->body);
 	else
-		diag_add(d, DIAG_UNSUPPORTED, k->node ? k->node->loc : (struct loc){0}, "more than %d loop axes in one kernel", AXES_MAX);
+		diag_add(d, DIAG_UNSUPPORTED, k->node ? k->node->loc : (struct loc){0},
+			 "more than %d loop axes in one kernel", AXES_MAX);
 	arena_free(&scratch);
 	return ok;
 }
 
 /* ---- all plans, for tests ---- */
 
-static int add_plan(const struct kernel *k, struct arena *a, struct plan *out, int room, int n, struct loops_nest nest)
+static int add_plan(const struct kernel *k, struct arena *a, struct plan *out, int room, int n,
+		    struct loops_nest nest)
 {
 	if (n >= room)
 		return n;
@@ -471,7 +504,8 @@ static int add_plan(const struct kernel *k, struct arena *a, struct plan *out, i
 	return n + 1;
 }
 
-int plan_enumerate(const struct kernel *k, const struct target *t, struct arena *a, struct plan *out, int room)
+int plan_enumerate(const struct kernel *k, const struct target *t, struct arena *a,
+		   struct plan *out, int room)
 {
 	struct chooser c = {.target = t, .k = (struct kernel *)k};
 	struct plan kept = k->plan;
@@ -485,10 +519,16 @@ int plan_enumerate(const struct kernel *k, const struct target *t, struct arena 
 	n = add_plan(k, a, out, room, n, (struct loops_nest){-1, 1, 1, 8, -1, 1});
 	chain = chain_from(k->body);
 	c.k->plan = out[0];
-	if (chain.count && !k->body->next && !has_par_loop(chain.body) && loops_analyze(k, a, &c.info)) {
+	if (chain.count && !k->body->next && !has_par_loop(chain.body) &&
+	    loops_analyze(k, a, &c.info)) {
 		for (int i = 0; i < chain.count; i++) {
-			struct view v = {.c = &c, .axis = chain.loops[i]->axis, .widest = 8, .narrowest = 64};
-			int lanes, block = i ? chain.loops[0]->axis : chain.count > 1 ? chain.loops[1]->axis : -1;
+			struct view v = {.c = &c,
+					 .axis = chain.loops[i]->axis,
+					 .widest = 8,
+					 .narrowest = 64};
+			int lanes, block = i                 ? chain.loops[0]->axis
+					   : chain.count > 1 ? chain.loops[1]->axis
+							     : -1;
 
 			if (isinf(list_cost(&v, chain.body, 1)))
 				continue;
@@ -496,11 +536,18 @@ int plan_enumerate(const struct kernel *k, const struct target *t, struct arena 
 			if (block >= 0 && !stores_all_use(&c, chain.body, block))
 				block = -1;
 			if (block >= 0 && lanes <= 16)
-				n = add_plan(k, a, out, room, n, (struct loops_nest){v.axis, lanes, 1, v.narrowest, block, lanes});
+				n = add_plan(k, a, out, room, n,
+					     (struct loops_nest){v.axis, lanes, 1, v.narrowest,
+								 block, lanes});
 			for (int u = 1; u <= 3; u++) {
-				n = add_plan(k, a, out, room, n, (struct loops_nest){v.axis, lanes, u, v.narrowest, -1, 1});
+				n = add_plan(
+					k, a, out, room, n,
+					(struct loops_nest){v.axis, lanes, u, v.narrowest, -1, 1});
 				if (block >= 0)
-					n = add_plan(k, a, out, room, n, (struct loops_nest){v.axis, lanes, u, v.narrowest, block, 1 + u});
+					n = add_plan(k, a, out, room, n,
+						     (struct loops_nest){v.axis, lanes, u,
+									 v.narrowest, block,
+									 1 + u});
 			}
 		}
 	}

@@ -6,47 +6,50 @@
 struct reduction {
 	const struct expr *e;
 	enum reduce_kind kind;
-	enum dtype type;       /* of what is reduced */
-	int blocks, vectors;   /* copies */
-	int count;             /* accumulators: copies, or twice that: value and position */
+	enum dtype type;     /* of what is reduced */
+	int blocks, vectors; /* copies */
+	int count;           /* accumulators: copies, or twice that: value and position */
 	int lanes;
-	bool own_vector;       /* vectorized along `order[last]` */
-	int order[AXES_MAX];   /* axes from the outside in */
+	bool own_vector;     /* vectorized along `order[last]` */
+	int order[AXES_MAX]; /* axes from the outside in */
 	LLVMValueRef acc[2 * COPIES_MAX];
 };
 
-static bool is_arg(enum reduce_kind kind)
-{
-	return kind >= REDUCE_ARGMIN;
-}
+static bool is_arg(enum reduce_kind kind) { return kind >= REDUCE_ARGMIN; }
 
 LLVMValueRef gen_identity(struct gen *g, enum reduce_kind kind, enum dtype t, int lanes)
 {
 	bool is_float = dtype_is_float(t), is_signed = dtype_class(t) == DTYPE_SIGNED;
 	int bits = dtype_bits(t);
-	int64_t top = is_signed ? (int64_t)(UINT64_MAX >> (65 - bits)) : (int64_t)(UINT64_MAX >> (64 - bits));
+	int64_t top = is_signed ? (int64_t)(UINT64_MAX >> (65 - bits))
+				: (int64_t)(UINT64_MAX >> (64 - bits));
 
 	switch (kind) {
 	case REDUCE_SUM: return value_int(g->e, t, lanes, 0);
 	case REDUCE_PROD: return value_int(g->e, t, lanes, 1);
 	case REDUCE_ANY: return value_int(g->e, DT_BOOL, lanes, 0);
 	case REDUCE_ALL: return value_int(g->e, DT_BOOL, lanes, 1);
-	case REDUCE_MIN: case REDUCE_ARGMIN: case REDUCE_ARGMIN_LAST:
+	case REDUCE_MIN:
+	case REDUCE_ARGMIN:
+	case REDUCE_ARGMIN_LAST:
 		if (t == DT_BOOL)
 			return value_int(g->e, t, lanes, 1);
-		return is_float ? emit_real(g->e, t, lanes, __builtin_inf()) : value_int(g->e, t, lanes, top);
+		return is_float ? emit_real(g->e, t, lanes, __builtin_inf())
+				: value_int(g->e, t, lanes, top);
 	default:
 		if (t == DT_BOOL)
 			return value_int(g->e, t, lanes, 0);
-		return is_float ? emit_real(g->e, t, lanes, -__builtin_inf()) : value_int(g->e, t, lanes, is_signed ? -top - 1 : 0);
+		return is_float ? emit_real(g->e, t, lanes, -__builtin_inf())
+				: value_int(g->e, t, lanes, is_signed ? -top - 1 : 0);
 	}
 }
 
-LLVMValueRef gen_combine(struct gen *g, enum reduce_kind kind, enum dtype t, int lanes, LLVMValueRef a, LLVMValueRef b)
+LLVMValueRef gen_combine(struct gen *g, enum reduce_kind kind, enum dtype t, int lanes,
+			 LLVMValueRef a, LLVMValueRef b)
 {
 	static const enum expr_op ops[] = {
 		[REDUCE_SUM] = EXPR_ADD, [REDUCE_PROD] = EXPR_MUL, [REDUCE_MIN] = EXPR_MIN,
-		[REDUCE_MAX] = EXPR_MAX, [REDUCE_ANY] = EXPR_OR, [REDUCE_ALL] = EXPR_AND,
+		[REDUCE_MAX] = EXPR_MAX, [REDUCE_ANY] = EXPR_OR,   [REDUCE_ALL] = EXPR_AND,
 	};
 	LLVMValueRef arg[2] = {a, b};
 
@@ -72,7 +75,8 @@ static LLVMValueRef position(struct gen *g, const struct reduction *r, struct co
 	return at;
 }
 
-static void step_position(struct gen *g, struct reduction *r, LLVMValueRef *acc, LLVMValueRef v, LLVMValueRef at)
+static void step_position(struct gen *g, struct reduction *r, LLVMValueRef *acc, LLVMValueRef v,
+			  LLVMValueRef at)
 {
 	static const enum expr_op better[] = {EXPR_LT, EXPR_GT, EXPR_LE, EXPR_GE};
 	LLVMBuilderRef b = g->e->builder;
@@ -87,7 +91,8 @@ static void step_position(struct gen *g, struct reduction *r, LLVMValueRef *acc,
 	acc[1] = LLVMBuildSelect(b, take, at, acc[1], "");
 }
 
-static LLVMValueRef term_value(struct gen *g, const struct reduction *r, const struct expr *e, struct copy c)
+static LLVMValueRef term_value(struct gen *g, const struct reduction *r, const struct expr *e,
+			       struct copy c)
 {
 	return g->lanes > 1 && r->lanes > 1 ? gen_vector(g, e, c) : gen_value(g, e, c);
 }
@@ -100,7 +105,8 @@ static LLVMValueRef step_value(struct gen *g, struct reduction *r, LLVMValueRef 
 	LLVMValueRef v;
 
 	if (r->kind == REDUCE_SUM && body->op == EXPR_MUL && dtype_is_float(r->type))
-		v = emit_fma(g->e, term_value(g, r, body->arg[0], c), term_value(g, r, body->arg[1], c), acc);
+		v = emit_fma(g->e, term_value(g, r, body->arg[0], c),
+			     term_value(g, r, body->arg[1], c), acc);
 	else
 		v = gen_combine(g, r->kind, r->type, r->lanes, acc, term_value(g, r, body, c));
 	return g->tail && r->own_vector ? LLVMBuildSelect(g->e->builder, g->tail, v, acc, "") : v;
@@ -116,9 +122,11 @@ static void step(struct gen *g, struct reduction *r)
 			struct copy c = {b, u};
 
 			if (is_arg(r->kind)) {
-				LLVMValueRef pair[2] = {acc[0], r->acc[r->count / 2 + b * r->vectors + u]};
+				LLVMValueRef pair[2] = {acc[0],
+							r->acc[r->count / 2 + b * r->vectors + u]};
 
-				step_position(g, r, pair, term_value(g, r, r->e->arg[0], c), position(g, r, c));
+				step_position(g, r, pair, term_value(g, r, r->e->arg[0], c),
+					      position(g, r, c));
 				acc[0] = pair[0];
 				r->acc[r->count / 2 + b * r->vectors + u] = pair[1];
 			} else {
@@ -132,7 +140,8 @@ static void step(struct gen *g, struct reduction *r)
 
 static void reduce_from(struct gen *g, struct reduction *r, int depth);
 
-static void reduce_loop(struct gen *g, struct reduction *r, int depth, LLVMValueRef low, LLVMValueRef high, int64_t by)
+static void reduce_loop(struct gen *g, struct reduction *r, int depth, LLVMValueRef low,
+			LLVMValueRef high, int64_t by)
 {
 	int axis = r->order[depth];
 	struct loop l;
@@ -150,7 +159,8 @@ static void reduce_loop(struct gen *g, struct reduction *r, int depth, LLVMValue
 }
 
 /* The last elements one by one into lane 0 of the first vector. */
-static void scalar_tail(struct gen *g, struct reduction *r, int depth, LLVMValueRef low, LLVMValueRef high)
+static void scalar_tail(struct gen *g, struct reduction *r, int depth, LLVMValueRef low,
+			LLVMValueRef high)
 {
 	LLVMBuilderRef b = g->e->builder;
 	LLVMValueRef zero = LLVMConstInt(g->e->i32, 0, 0), kept[2 * COPIES_MAX];
@@ -164,13 +174,15 @@ static void scalar_tail(struct gen *g, struct reduction *r, int depth, LLVMValue
 		kept[i] = r->acc[i];
 	reduce_loop(g, &one, depth, low, high, 1);
 	for (int i = 0; i < r->blocks; i++)
-		kept[i * r->vectors] = LLVMBuildInsertElement(b, kept[i * r->vectors], one.acc[i], zero, "");
+		kept[i * r->vectors] =
+			LLVMBuildInsertElement(b, kept[i * r->vectors], one.acc[i], zero, "");
 	for (int i = 0; i < r->count; i++)
 		r->acc[i] = kept[i];
 	g->lanes = r->lanes;
 }
 
-static void vector_axis_loops(struct gen *g, struct reduction *r, int depth, LLVMValueRef high, int tail_bits)
+static void vector_axis_loops(struct gen *g, struct reduction *r, int depth, LLVMValueRef high,
+			      int tail_bits)
 {
 	LLVMValueRef low = gen_i64(g, 0), whole, rest;
 	int unroll = g->unroll;
@@ -184,7 +196,8 @@ static void vector_axis_loops(struct gen *g, struct reduction *r, int depth, LLV
 	if (gen_masks_cheap(g, tail_bits)) {
 		LLVMValueRef left = LLVMBuildSub(g->e->builder, high, rest, "");
 
-		left = LLVMBuildICmp(g->e->builder, LLVMIntULT, value_lanes(g->e, r->lanes), value_splat(g->e, left, r->lanes), "");
+		left = LLVMBuildICmp(g->e->builder, LLVMIntULT, value_lanes(g->e, r->lanes),
+				     value_splat(g->e, left, r->lanes), "");
 		g->tail = left;
 		reduce_loop(g, r, depth, rest, high, r->lanes);
 		g->tail = NULL;
@@ -209,8 +222,10 @@ static void reduce_from(struct gen *g, struct reduction *r, int depth)
 	extent = p->axes[r->order[depth]].extent;
 	gen_hoist(g, r->e->arg[0], 0, 0);
 	if (r->own_vector && depth == r->e->axis_count - 1) {
-		vector_axis_loops(g, r, depth, gen_dim(g, extent), narrowest_load(g, r->e->arg[0], 64));
-	} else if (dim_is_const(extent) && extent->value <= 4 && note_of(&g->info, r->e)->weight * r->count < 200) {
+		vector_axis_loops(g, r, depth, gen_dim(g, extent),
+				  narrowest_load(g, r->e->arg[0], 64));
+	} else if (dim_is_const(extent) && extent->value <= 4 &&
+		   note_of(&g->info, r->e)->weight * r->count < 200) {
 		for (int64_t i = 0; i < extent->value; i++)
 			reduce_loop(g, r, depth, gen_i64(g, i), gen_i64(g, i + 1), 1);
 	} else {
@@ -266,7 +281,8 @@ static int narrowest_load(struct gen *g, const struct expr *e, int bits)
 }
 
 /* Sets lanes and unroll; false: better one by one. */
-static bool choose_vectors(struct gen *g, struct reduction *r, const struct scan *s, int axis, int blocks, int *unroll)
+static bool choose_vectors(struct gen *g, struct reduction *r, const struct scan *s, int axis,
+			   int blocks, int *unroll)
 {
 	dim extent = g->k->exprs->axes[axis].extent;
 	int bits = s->bits > dtype_bits(r->type) ? s->bits : dtype_bits(r->type), limit;
@@ -293,7 +309,8 @@ static bool choose_axis(struct gen *g, struct reduction *r, int *unroll)
 	struct scan best = {0};
 	int chosen = -1, n = 0;
 
-	if (is_arg(r->kind) || (g->condition_count && note_of(&g->info, e)->unsafe) || note_of(&g->info, e)->fails)
+	if (is_arg(r->kind) || (g->condition_count && note_of(&g->info, e)->unsafe) ||
+	    note_of(&g->info, e)->fails)
 		return false;
 	for (int i = 0; i < e->axis_count; i++) {
 		struct scan s = {.g = g, .axis = e->axes[i], .bits = 1, .narrow = 64};
@@ -328,7 +345,8 @@ static LLVMValueRef half(struct gen *g, LLVMValueRef v, int from, int lanes)
 		index[i] = LLVMConstInt(g->e->i32, (unsigned)(from + i), 0);
 	if (lanes == 1)
 		return LLVMBuildExtractElement(g->e->builder, v, index[0], "");
-	return LLVMBuildShuffleVector(g->e->builder, v, LLVMGetPoison(LLVMTypeOf(v)), LLVMConstVector(index, (unsigned)lanes), "");
+	return LLVMBuildShuffleVector(g->e->builder, v, LLVMGetPoison(LLVMTypeOf(v)),
+				      LLVMConstVector(index, (unsigned)lanes), "");
 }
 
 /* Vectors pairwise, then halves of the last one. */
@@ -338,7 +356,8 @@ static LLVMValueRef join(struct gen *g, const struct reduction *r, LLVMValueRef 
 
 	for (int n = r->vectors; n > 1; n /= 2) {
 		for (int i = 0; i < n / 2; i++)
-			acc[i] = gen_combine(g, r->kind, r->type, r->lanes, acc[2 * i], acc[2 * i + 1]);
+			acc[i] = gen_combine(g, r->kind, r->type, r->lanes, acc[2 * i],
+					     acc[2 * i + 1]);
 	}
 	v = acc[0];
 	for (int n = r->lanes / 2; n >= 1; n /= 2)
@@ -357,7 +376,9 @@ static void remember(struct gen *g, struct reduction *r, struct copy wanted, LLV
 
 			if (is_arg(r->kind)) {
 				v = r->acc[r->count / 2 + b * r->vectors + u];
-				v = LLVMBuildSelect(g->e->builder, LLVMBuildICmp(g->e->builder, LLVMIntSLT, v, LLVMConstNull(LLVMTypeOf(v)), ""),
+				v = LLVMBuildSelect(g->e->builder,
+						    LLVMBuildICmp(g->e->builder, LLVMIntSLT, v,
+								  LLVMConstNull(LLVMTypeOf(v)), ""),
 						    LLVMConstNull(LLVMTypeOf(v)), v, "");
 			} else if (r->own_vector) {
 				v = join(g, r, &r->acc[b * r->vectors]);
@@ -365,8 +386,11 @@ static void remember(struct gen *g, struct reduction *r, struct copy wanted, LLV
 			if (b == wanted.b && u == wanted.u)
 				*result = v; /* gen_value remembers this one */
 			else
-				memo_add(g, &n->memo, (struct memo){.value = v, .b = (int16_t)b, .u = (int16_t)u,
-								    .changeable = n->buffers || n->vars});
+				memo_add(g, &n->memo,
+					 (struct memo){.value = v,
+						       .b = (int16_t)b,
+						       .u = (int16_t)u,
+						       .changeable = n->buffers || n->vars});
 		}
 	}
 }
@@ -386,7 +410,8 @@ static void run(struct gen *g, struct reduction *r)
 LLVMValueRef gen_reduce(struct gen *g, const struct expr *e, struct copy c)
 {
 	struct note *n = note_of(&g->info, e);
-	struct reduction r = {.e = e, .kind = (enum reduce_kind)e->reduce, .type = (enum dtype)e->arg[0]->type};
+	struct reduction r = {
+		.e = e, .kind = (enum reduce_kind)e->reduce, .type = (enum dtype)e->arg[0]->type};
 	LLVMValueRef result = NULL, tail = g->tail;
 	int axis = g->vector_axis, lanes = g->lanes, unroll = g->unroll, own = 1;
 

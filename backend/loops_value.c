@@ -6,10 +6,7 @@
 
 /* ---- memos ---- */
 
-int memo_mark(struct gen *g)
-{
-	return g->log.count;
-}
+int memo_mark(struct gen *g) { return g->log.count; }
 
 void memo_release(struct gen *g, int mark)
 {
@@ -60,7 +57,8 @@ bool gen_is_vector(struct gen *g, const struct note *n)
 
 struct copy gen_copy_of(struct gen *g, axis_set axes, struct copy c)
 {
-	return (struct copy){gen_depends(g, axes, g->block_axis) ? c.b : 0, gen_depends(g, axes, g->vector_axis) ? c.u : 0};
+	return (struct copy){gen_depends(g, axes, g->block_axis) ? c.b : 0,
+			     gen_depends(g, axes, g->vector_axis) ? c.u : 0};
 }
 
 static bool is_vector_type(LLVMValueRef v)
@@ -97,7 +95,8 @@ LLVMValueRef gen_splat(struct gen *g, LLVMValueRef v)
 	if (LLVMIsConstant(v))
 		return value_splat(g->e, v, g->lanes);
 	for (int i = g->splats.count - 1; i >= 0 && i > g->splats.count - 200; i--) {
-		if (g->splats.from[i] == v && LLVMGetVectorSize(LLVMTypeOf(g->splats.to[i])) == (unsigned)g->lanes)
+		if (g->splats.from[i] == v &&
+		    LLVMGetVectorSize(LLVMTypeOf(g->splats.to[i])) == (unsigned)g->lanes)
 			return g->splats.to[i];
 	}
 	here = LLVMGetInsertBlock(g->e->builder);
@@ -159,7 +158,8 @@ LLVMValueRef gen_condition(struct gen *g, struct copy c)
 	return all;
 }
 
-static LLVMValueRef under(struct gen *g, const struct expr *condition, bool negate, const struct expr *e, struct copy c)
+static LLVMValueRef under(struct gen *g, const struct expr *condition, bool negate,
+			  const struct expr *e, struct copy c)
 {
 	LLVMValueRef v;
 	int mark;
@@ -176,7 +176,8 @@ static LLVMValueRef under(struct gen *g, const struct expr *condition, bool nega
 
 static LLVMValueRef emit_select(struct gen *g, const struct expr *e, struct copy c)
 {
-	LLVMValueRef test = gen_value(g, e->arg[0], c), a = under(g, e->arg[0], false, e->arg[1], c);
+	LLVMValueRef test = gen_value(g, e->arg[0], c),
+		     a = under(g, e->arg[0], false, e->arg[1], c);
 	LLVMValueRef b = under(g, e->arg[0], true, e->arg[2], c);
 
 	if (is_vector_type(test) || is_vector_type(a) || is_vector_type(b)) {
@@ -189,11 +190,14 @@ static LLVMValueRef emit_select(struct gen *g, const struct expr *e, struct copy
 
 /* ---- checks ---- */
 
-static void store_field(struct emitter *e, LLVMValueRef frame, size_t offset, LLVMValueRef value, unsigned align)
+static void store_field(struct emitter *e, LLVMValueRef frame, size_t offset, LLVMValueRef value,
+			unsigned align)
 {
-	LLVMValueRef at = LLVMConstInt(e->i64, offsetof(struct hone_frame, fail) + offset, 0), store;
+	LLVMValueRef at = LLVMConstInt(e->i64, offsetof(struct hone_frame, fail) + offset, 0),
+		     store;
 
-	store = LLVMBuildStore(e->builder, value, LLVMBuildGEP2(e->builder, e->i8, frame, &at, 1, ""));
+	store = LLVMBuildStore(e->builder, value,
+			       LLVMBuildGEP2(e->builder, e->i8, frame, &at, 1, ""));
 	LLVMSetAlignment(store, align);
 	LLVMSetOrdering(store, LLVMAtomicOrderingMonotonic);
 }
@@ -206,9 +210,12 @@ static LLVMValueRef fail_function(struct emitter *e, LLVMTypeRef type)
 
 	if (!emit_helper(e, "hone.index_fail", type, &fn, &back))
 		return fn;
-	store_field(e, LLVMGetParam(fn, 0), offsetof(struct hone_fail, found), LLVMGetParam(fn, 1), 8);
-	store_field(e, LLVMGetParam(fn, 0), offsetof(struct hone_fail, bound), LLVMGetParam(fn, 2), 8);
-	store_field(e, LLVMGetParam(fn, 0), offsetof(struct hone_fail, code), LLVMConstInt(e->i32, HONE_FAIL_INDEX, 0), 4);
+	store_field(e, LLVMGetParam(fn, 0), offsetof(struct hone_fail, found), LLVMGetParam(fn, 1),
+		    8);
+	store_field(e, LLVMGetParam(fn, 0), offsetof(struct hone_fail, bound), LLVMGetParam(fn, 2),
+		    8);
+	store_field(e, LLVMGetParam(fn, 0), offsetof(struct hone_fail, code),
+		    LLVMConstInt(e->i32, HONE_FAIL_INDEX, 0), 4);
 	LLVMBuildRetVoid(e->builder);
 	LLVMPositionBuilderAtEnd(e->builder, back);
 	return fn;
@@ -224,8 +231,8 @@ static LLVMValueRef first_bad(struct gen *g, LLVMValueRef index, LLVMValueRef ba
 	for (int i = g->lanes - 1; i >= 0; i--) {
 		LLVMValueRef lane = LLVMConstInt(g->e->i32, (unsigned)i, 0);
 
-		found = LLVMBuildSelect(b, LLVMBuildExtractElement(b, bad, lane, ""), LLVMBuildExtractElement(b, index, lane, ""),
-					found, "");
+		found = LLVMBuildSelect(b, LLVMBuildExtractElement(b, bad, lane, ""),
+					LLVMBuildExtractElement(b, index, lane, ""), found, "");
 	}
 	return found;
 }
@@ -233,8 +240,10 @@ static LLVMValueRef first_bad(struct gen *g, LLVMValueRef index, LLVMValueRef ba
 static LLVMValueRef emit_check(struct gen *g, const struct expr *e, struct copy c)
 {
 	LLVMBuilderRef b = g->e->builder;
-	LLVMTypeRef params[3] = {g->e->ptr, g->e->i64, g->e->i64}, type = LLVMFunctionType(g->e->void_, params, 3, 0);
-	LLVMValueRef index = gen_value(g, e->arg[0], c), bound = gen_value(g, e->arg[1], c), mask, bad, ok, args[3];
+	LLVMTypeRef params[3] = {g->e->ptr, g->e->i64, g->e->i64},
+		    type = LLVMFunctionType(g->e->void_, params, 3, 0);
+	LLVMValueRef index = gen_value(g, e->arg[0], c), bound = gen_value(g, e->arg[1], c), mask,
+		     bad, ok, args[3];
 	LLVMBasicBlockRef cold = gen_block(g, "bad"), go = gen_block(g, "in");
 
 	if (is_vector_type(index) || is_vector_type(bound)) {
@@ -253,7 +262,9 @@ static LLVMValueRef emit_check(struct gen *g, const struct expr *e, struct copy 
 	LLVMPositionBuilderAtEnd(b, cold);
 	args[0] = g->frame;
 	args[1] = first_bad(g, index, bad);
-	args[2] = is_vector_type(bound) ? LLVMBuildExtractElement(b, bound, LLVMConstInt(g->e->i32, 0, 0), "") : bound;
+	args[2] = is_vector_type(bound)
+			  ? LLVMBuildExtractElement(b, bound, LLVMConstInt(g->e->i32, 0, 0), "")
+			  : bound;
 	LLVMBuildCall2(b, type, fail_function(g->e, type), args, 3, "");
 	LLVMBuildBr(b, go);
 	LLVMMoveBasicBlockAfter(go, LLVMGetInsertBlock(b));
@@ -278,7 +289,8 @@ static LLVMValueRef axis_value(struct gen *g, const struct note *n, struct copy 
 		return v;
 	if (c.u)
 		v = LLVMBuildAdd(b, v, gen_i64(g, (int64_t)c.u * g->lanes), "");
-	return g->lanes == 1 ? v : LLVMBuildAdd(b, gen_splat(g, v), value_lanes(g->e, g->lanes), "");
+	return g->lanes == 1 ? v
+			     : LLVMBuildAdd(b, gen_splat(g, v), value_lanes(g->e, g->lanes), "");
 }
 
 static bool is_float_mul(const struct expr *e)
@@ -303,7 +315,8 @@ static LLVMValueRef fused(struct gen *g, const struct expr *e, struct copy c)
 	const struct expr *mul, *other;
 	LLVMValueRef arg[3];
 
-	if ((e->op != EXPR_ADD && e->op != EXPR_SUB) || e->count != 2 || (!left && !is_float_mul(e->arg[1])))
+	if ((e->op != EXPR_ADD && e->op != EXPR_SUB) || e->count != 2 ||
+	    (!left && !is_float_mul(e->arg[1])))
 		return NULL;
 	mul = e->arg[left ? 0 : 1];
 	other = e->arg[left ? 1 : 0];
@@ -327,7 +340,8 @@ static LLVMValueRef index_division(struct gen *g, const struct expr *e, struct c
 	bool narrow;
 
 	if ((e->op != EXPR_DIV && e->op != EXPR_REM && e->op != EXPR_MOD) || e->type != DT_I64 ||
-	    e->arg[1]->op != EXPR_LITERAL || e->arg[1]->i <= 0 || !expr_range(g->k->exprs, e->arg[0], &low, &high) || low < 0)
+	    e->arg[1]->op != EXPR_LITERAL || e->arg[1]->i <= 0 ||
+	    !expr_range(g->k->exprs, e->arg[0], &low, &high) || low < 0)
 		return NULL;
 	narrow = high < INT32_MAX - LANES_MAX * COPIES_MAX && e->arg[1]->i < INT32_MAX;
 	x = gen_value(g, e->arg[0], c);
@@ -339,7 +353,13 @@ static LLVMValueRef index_division(struct gen *g, const struct expr *e, struct c
 		n = LLVMBuildTrunc(b, n, type, "");
 	}
 	x = e->op == EXPR_DIV ? LLVMBuildUDiv(b, x, n, "") : LLVMBuildURem(b, x, n, "");
-	return narrow ? LLVMBuildZExt(b, x, vector_of(g->e->i64, LLVMGetTypeKind(LLVMTypeOf(x)) == LLVMVectorTypeKind ? g->lanes : 1), "") : x;
+	return narrow ? LLVMBuildZExt(b, x,
+				      vector_of(g->e->i64,
+						LLVMGetTypeKind(LLVMTypeOf(x)) == LLVMVectorTypeKind
+							? g->lanes
+							: 1),
+				      "")
+		      : x;
 }
 
 static bool is_plain_real(const struct expr *e)
@@ -362,7 +382,8 @@ static LLVMValueRef operation(struct gen *g, const struct expr *e, struct copy c
 	same_shape(g, e->count, arg);
 	lanes = is_vector_type(arg[0]) ? g->lanes : 1;
 	if (e->op == EXPR_CAST || e->op == EXPR_SAT_CAST || e->op == EXPR_BITS_CAST)
-		return emit_cast(g->e, (enum expr_op)e->op, from, (enum dtype)e->type, lanes, arg[0]);
+		return emit_cast(g->e, (enum expr_op)e->op, from, (enum dtype)e->type, lanes,
+				 arg[0]);
 	if ((e->op == EXPR_MAX || e->op == EXPR_MIN) && is_plain_real(e->arg[1]))
 		return emit_clamp(g->e, e->op == EXPR_MAX, arg[1], arg[0]);
 	if ((e->op == EXPR_MAX || e->op == EXPR_MIN) && is_plain_real(e->arg[0]))
@@ -376,8 +397,9 @@ static LLVMValueRef make_value(struct gen *g, const struct note *n, struct copy 
 
 	switch (e->op) {
 	case EXPR_LITERAL:
-		return dtype_is_float((enum dtype)e->type) ? emit_real(g->e, (enum dtype)e->type, 1, e->f)
-							   : value_int(g->e, (enum dtype)e->type, 1, e->i);
+		return dtype_is_float((enum dtype)e->type)
+			       ? emit_real(g->e, (enum dtype)e->type, 1, e->f)
+			       : value_int(g->e, (enum dtype)e->type, 1, e->i);
 	case EXPR_DIM: return gen_dim(g, e->size);
 	case EXPR_AXIS: return axis_value(g, n, c);
 	case EXPR_VAR: return gen_variable(g, e->index, c);
@@ -400,7 +422,11 @@ LLVMValueRef gen_value(struct gen *g, const struct expr *e, struct copy c)
 	if (v)
 		return v;
 	v = make_value(g, n, c);
-	memo_add(g, &n->memo, (struct memo){.value = v, .b = (int16_t)c.b, .u = (int16_t)c.u, .changeable = n->buffers || n->vars});
+	memo_add(g, &n->memo,
+		 (struct memo){.value = v,
+			       .b = (int16_t)c.b,
+			       .u = (int16_t)c.u,
+			       .changeable = n->buffers || n->vars});
 	return v;
 }
 
@@ -428,9 +454,11 @@ static void hoist_ready(struct hoist *h, const struct note *n)
 static void hoist_expr(struct hoist *h, const struct expr *e, bool guarded)
 {
 	struct note *n = note_of(&h->g->info, e);
-	bool free_of_loop = !(n->axes & ~h->g->bound) && !(n->buffers & h->buffers) && !(n->vars & h->vars);
+	bool free_of_loop =
+		!(n->axes & ~h->g->bound) && !(n->buffers & h->buffers) && !(n->vars & h->vars);
 
-	if (e->op == EXPR_LITERAL || e->op == EXPR_DIM || e->op == EXPR_AXIS || e->op == EXPR_VAR || n->seen[guarded] == h->stamp)
+	if (e->op == EXPR_LITERAL || e->op == EXPR_DIM || e->op == EXPR_AXIS || e->op == EXPR_VAR ||
+	    n->seen[guarded] == h->stamp)
 		return;
 	n->seen[guarded] = h->stamp;
 	if (free_of_loop && (!n->unsafe || (!guarded && h->runs))) {
@@ -440,7 +468,8 @@ static void hoist_expr(struct hoist *h, const struct expr *e, bool guarded)
 	if (e->op == EXPR_LOAD)
 		gen_access_prefix(h->g, n->access);
 	for (int i = 0; i < e->count; i++)
-		hoist_expr(h, e->arg[i], guarded || (e->op == EXPR_SELECT && i > 0) || e->op == EXPR_REDUCE);
+		hoist_expr(h, e->arg[i],
+			   guarded || (e->op == EXPR_SELECT && i > 0) || e->op == EXPR_REDUCE);
 }
 
 void gen_hoist(struct gen *g, const struct expr *e, uint64_t buffers, uint64_t vars)
@@ -469,8 +498,9 @@ static void hoist_list(struct hoist *h, const struct stmt *s, bool guarded)
 		if (s->kind == STMT_STORE)
 			gen_access_prefix(h->g, store_access(&h->g->info, s));
 		if (s->body) /* inner loops may have no iteration */
-			hoist_list(h, s->body, guarded || s->kind == STMT_WHEN ||
-				   dim_lower(h->g->k->exprs->axes[s->axis].extent) < 1);
+			hoist_list(h, s->body,
+				   guarded || s->kind == STMT_WHEN ||
+					   dim_lower(h->g->k->exprs->axes[s->axis].extent) < 1);
 	}
 }
 

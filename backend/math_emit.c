@@ -6,14 +6,35 @@
 #include <string.h>
 
 LLVMValueRef fx_real(struct fx *f, double x) { return emit_real(f->e, f->t, f->lanes, x); }
-LLVMTypeRef fx_int_type(struct fx *f) { return vector_of(f->t == DT_F64 ? f->e->i64 : f->e->i32, f->lanes); }
-LLVMValueRef fx_int(struct fx *f, int64_t x) { return value_int(f->e, f->t == DT_F64 ? DT_I64 : DT_I32, f->lanes, x); }
-LLVMValueRef fx_add(struct fx *f, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFAdd(f->e->builder, a, b, ""); }
-LLVMValueRef fx_sub(struct fx *f, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFSub(f->e->builder, a, b, ""); }
-LLVMValueRef fx_mul(struct fx *f, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFMul(f->e->builder, a, b, ""); }
-LLVMValueRef fx_div(struct fx *f, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFDiv(f->e->builder, a, b, ""); }
+LLVMTypeRef fx_int_type(struct fx *f)
+{
+	return vector_of(f->t == DT_F64 ? f->e->i64 : f->e->i32, f->lanes);
+}
+LLVMValueRef fx_int(struct fx *f, int64_t x)
+{
+	return value_int(f->e, f->t == DT_F64 ? DT_I64 : DT_I32, f->lanes, x);
+}
+LLVMValueRef fx_add(struct fx *f, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildFAdd(f->e->builder, a, b, "");
+}
+LLVMValueRef fx_sub(struct fx *f, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildFSub(f->e->builder, a, b, "");
+}
+LLVMValueRef fx_mul(struct fx *f, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildFMul(f->e->builder, a, b, "");
+}
+LLVMValueRef fx_div(struct fx *f, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildFDiv(f->e->builder, a, b, "");
+}
 LLVMValueRef fx_neg(struct fx *f, LLVMValueRef a) { return LLVMBuildFNeg(f->e->builder, a, ""); }
-LLVMValueRef fx_fma(struct fx *f, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) { return emit_fma(f->e, a, b, c); }
+LLVMValueRef fx_fma(struct fx *f, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c)
+{
+	return emit_fma(f->e, a, b, c);
+}
 
 static LLVMValueRef unary(struct fx *f, const char *name, LLVMValueRef a)
 {
@@ -26,8 +47,14 @@ LLVMValueRef fx_abs(struct fx *f, LLVMValueRef a) { return unary(f, "llvm.fabs",
 LLVMValueRef fx_sqrt(struct fx *f, LLVMValueRef a) { return unary(f, "llvm.sqrt", a); }
 LLVMValueRef fx_round(struct fx *f, LLVMValueRef a) { return unary(f, "llvm.roundeven", a); }
 LLVMValueRef fx_trunc(struct fx *f, LLVMValueRef a) { return unary(f, "llvm.trunc", a); }
-LLVMValueRef fx_min(struct fx *f, double c, LLVMValueRef a) { return emit_clamp(f->e, false, fx_real(f, c), a); }
-LLVMValueRef fx_max(struct fx *f, double c, LLVMValueRef a) { return emit_clamp(f->e, true, fx_real(f, c), a); }
+LLVMValueRef fx_min(struct fx *f, double c, LLVMValueRef a)
+{
+	return emit_clamp(f->e, false, fx_real(f, c), a);
+}
+LLVMValueRef fx_max(struct fx *f, double c, LLVMValueRef a)
+{
+	return emit_clamp(f->e, true, fx_real(f, c), a);
+}
 
 LLVMValueRef fx_select(struct fx *f, LLVMValueRef c, LLVMValueRef a, LLVMValueRef b)
 {
@@ -77,7 +104,8 @@ LLVMValueRef fx_any(struct fx *f, LLVMValueRef mask)
 {
 	LLVMTypeRef type = LLVMTypeOf(mask);
 
-	return f->lanes == 1 ? mask : emit_intrinsic(f->e, "llvm.vector.reduce.or", 1, &type, 1, &mask);
+	return f->lanes == 1 ? mask
+			     : emit_intrinsic(f->e, "llvm.vector.reduce.or", 1, &type, 1, &mask);
 }
 
 static LLVMValueRef compute(struct fx *f, enum expr_op op, LLVMValueRef x, LLVMValueRef y)
@@ -87,7 +115,9 @@ static LLVMValueRef compute(struct fx *f, enum expr_op op, LLVMValueRef x, LLVMV
 	case EXPR_LOG: return math_log(f, x);
 	case EXPR_LOG1P: return math_log1p(f, x);
 	case EXPR_POW: return math_pow(f, x, y);
-	case EXPR_SIN: case EXPR_COS: case EXPR_TAN: return math_circular(f, op, x);
+	case EXPR_SIN:
+	case EXPR_COS:
+	case EXPR_TAN: return math_circular(f, op, x);
 	case EXPR_ASIN: return math_asin(f, x);
 	case EXPR_ACOS: return math_acos(f, x);
 	case EXPR_ATAN: return math_atan(f, x);
@@ -103,7 +133,8 @@ static LLVMValueRef compute(struct fx *f, enum expr_op op, LLVMValueRef x, LLVMV
 }
 
 /* The body of a helper: widened to f64. */
-static LLVMValueRef compute_wide(struct emitter *e, enum expr_op op, enum dtype t, int lanes, LLVMValueRef *arg, int count)
+static LLVMValueRef compute_wide(struct emitter *e, enum expr_op op, enum dtype t, int lanes,
+				 LLVMValueRef *arg, int count)
 {
 	struct fx f = {e, DT_F64, lanes};
 	LLVMValueRef wide[2] = {NULL, NULL}, y;
@@ -114,10 +145,12 @@ static LLVMValueRef compute_wide(struct emitter *e, enum expr_op op, enum dtype 
 	return emit_cast(e, EXPR_CAST, DT_F64, t, lanes, y);
 }
 
-LLVMValueRef emit_math(struct emitter *e, enum expr_op op, enum dtype t, int lanes, LLVMValueRef *arg)
+LLVMValueRef emit_math(struct emitter *e, enum expr_op op, enum dtype t, int lanes,
+		       LLVMValueRef *arg)
 {
 	struct fx f = {e, t, lanes};
-	bool narrow = t == DT_F32 && (op == EXPR_EXP || op == EXPR_LOG || op == EXPR_TANH || op == EXPR_ERF);
+	bool narrow = t == DT_F32 &&
+		      (op == EXPR_EXP || op == EXPR_LOG || op == EXPR_TANH || op == EXPR_ERF);
 	int count = op == EXPR_POW ? 2 : 1;
 	LLVMTypeRef value = value_type(e, t, lanes), params[2] = {value, value}, type;
 	LLVMBasicBlockRef back;

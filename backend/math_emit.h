@@ -29,7 +29,7 @@ LLVMValueRef fx_max(struct fx *f, double c, LLVMValueRef a);
 LLVMValueRef fx_select(struct fx *f, LLVMValueRef c, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef fx_test(struct fx *f, LLVMRealPredicate p, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef fx_test_real(struct fx *f, LLVMRealPredicate p, LLVMValueRef a, double b);
-LLVMValueRef fx_bits(struct fx *f, LLVMValueRef a);      /* to integer */
+LLVMValueRef fx_bits(struct fx *f, LLVMValueRef a); /* to integer */
 LLVMValueRef fx_from_bits(struct fx *f, LLVMValueRef a);
 LLVMValueRef fx_copysign(struct fx *f, LLVMValueRef size, LLVMValueRef sign);
 /* c[0] + c[1] x + .. + c[n-1] x^(n-1) */
@@ -51,6 +51,7 @@ LLVMValueRef math_erf(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_asin(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_acos(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_atan(struct fx *f, LLVMValueRef x);
-LLVMValueRef math_circular(struct fx *f, enum expr_op op, LLVMValueRef x); /* EXPR_SIN, COS, TAN; f64 only */
+LLVMValueRef math_circular(struct fx *f, enum expr_op op,
+			   LLVMValueRef x); /* EXPR_SIN, COS, TAN; f64 only */
 
 #endif

@@ -5,12 +5,24 @@
 #include "backend/math_emit.h"
 
 static const double exp64[] = {
-	0.5, 0.16666666666666671438, 0.041666666666666670074, 0.0083333333333255446996, 0.0013888888888883326674,
-	0.00019841269876864354929, 0.000024801587327007186731, 2.7557252833516909748e-6, 2.7557271810219799569e-7,
-	2.5106274733573294687e-8, 2.0915442297780115216e-9,
+	0.5,
+	0.16666666666666671438,
+	0.041666666666666670074,
+	0.0083333333333255446996,
+	0.0013888888888883326674,
+	0.00019841269876864354929,
+	0.000024801587327007186731,
+	2.7557252833516909748e-6,
+	2.7557271810219799569e-7,
+	2.5106274733573294687e-8,
+	2.0915442297780115216e-9,
 };
 static const double exp32[] = {
-	0.5, 0.16666573381900846023, 0.041666550110305124444, 0.0083637738744055734983, 0.001392692661402190648,
+	0.5,
+	0.16666573381900846023,
+	0.041666550110305124444,
+	0.0083637738744055734983,
+	0.001392692661402190648,
 };
 
 #define LN2_HIGH_64 6.93147180369123816490e-01
@@ -41,7 +53,9 @@ static LLVMValueRef scale(struct fx *f, LLVMValueRef p, LLVMValueRef n)
 		arg[2] = p;
 		arg[3] = LLVMConstAllOnes(f->t == DT_F64 ? e->i8 : e->i16);
 		arg[4] = LLVMConstInt(e->i32, 4, 0);
-		return emit_intrinsic(e, f->t == DT_F64 ? "llvm.x86.avx512.mask.scalef.pd.512" : "llvm.x86.avx512.mask.scalef.ps.512",
+		return emit_intrinsic(e,
+				      f->t == DT_F64 ? "llvm.x86.avx512.mask.scalef.pd.512"
+						     : "llvm.x86.avx512.mask.scalef.ps.512",
 				      0, NULL, 5, arg);
 	}
 	half = fx_round(f, fx_mul(f, n, fx_real(f, 0.5)));
@@ -66,10 +80,7 @@ static LLVMValueRef exp_of(struct fx *f, LLVMValueRef x, LLVMValueRef low)
 	return scale(f, p, n);
 }
 
-LLVMValueRef math_exp(struct fx *f, LLVMValueRef x)
-{
-	return exp_of(f, x, NULL);
-}
+LLVMValueRef math_exp(struct fx *f, LLVMValueRef x) { return exp_of(f, x, NULL); }
 
 /* ---- logarithm ---- */
 
@@ -100,10 +111,12 @@ static LLVMValueRef split(struct fx *f, LLVMValueRef x, LLVMValueRef *k)
 /* log(1 + r) = r - r^2/2 + rest; fdlibm. */
 static LLVMValueRef log_rest(struct fx *f, LLVMValueRef r, LLVMValueRef half_square)
 {
-	static const double l64[] = {6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01,
-				     2.222219843214978396e-01, 1.818357216161805012e-01, 1.531383769920937332e-01,
+	static const double l64[] = {6.666666666666735130e-01, 3.999999999940941908e-01,
+				     2.857142874366239149e-01, 2.222219843214978396e-01,
+				     1.818357216161805012e-01, 1.531383769920937332e-01,
 				     1.479819860511658591e-01};
-	static const double l32[] = {0xaaaaaa.0p-24, 0xccce13.0p-25, 0x91e9ee.0p-25, 0xf89e26.0p-26};
+	static const double l32[] = {0xaaaaaa.0p-24, 0xccce13.0p-25, 0x91e9ee.0p-25,
+				     0xf89e26.0p-26};
 	LLVMValueRef s = fx_div(f, r, fx_add(f, r, fx_real(f, 2))), z = fx_mul(f, s, s), p;
 
 	p = f->t == DT_F64 ? fx_poly(f, z, 7, l64) : fx_poly(f, z, 4, l32);
@@ -151,8 +164,10 @@ static LLVMValueRef log_pair(struct fx *f, LLVMValueRef x, LLVMValueRef *low)
 	b = fx_fma(f, k, fx_real(f, LN2_LOW_64), b);
 	a = fx_mul(f, k, fx_real(f, LN2_HIGH_64)); /* exact */
 	high = fx_add(f, a, r);
-	*low = fx_add(f, fx_select(f, fx_test_real(f, LLVMRealOEQ, k, 0), fx_real(f, 0),
-				   fx_sub(f, r, fx_sub(f, high, a))), b);
+	*low = fx_add(f,
+		      fx_select(f, fx_test_real(f, LLVMRealOEQ, k, 0), fx_real(f, 0),
+				fx_sub(f, r, fx_sub(f, high, a))),
+		      b);
 	a = fx_add(f, high, *low);
 	*low = fx_sub(f, *low, fx_sub(f, a, high));
 	return a;
@@ -161,11 +176,14 @@ static LLVMValueRef log_pair(struct fx *f, LLVMValueRef x, LLVMValueRef *low)
 LLVMValueRef math_pow(struct fx *f, LLVMValueRef x, LLVMValueRef y)
 {
 	LLVMBuilderRef b = f->e->builder;
-	LLVMValueRef size = fx_abs(f, x), low, high = log_pair(f, size, &low), p, rest, r, whole, half, odd, negative, bad;
+	LLVMValueRef size = fx_abs(f, x), low, high = log_pair(f, size, &low), p, rest, r, whole,
+		     half, odd, negative, bad;
 
 	high = log_special(f, size, fx_select(f, fx_test(f, LLVMRealUNO, x, x), x, high));
 	p = fx_mul(f, y, high);
-	rest = fx_fma(f, y, low, f->e->target->isa == ISA_X86_V2 ? fx_real(f, 0) : fx_fma(f, y, high, fx_neg(f, p)));
+	rest = fx_fma(f, y, low,
+		      f->e->target->isa == ISA_X86_V2 ? fx_real(f, 0)
+						      : fx_fma(f, y, high, fx_neg(f, p)));
 	bad = fx_test_real(f, LLVMRealOLT, fx_abs(f, p), 800); /* infinities have no rest */
 	r = exp_of(f, p, fx_select(f, bad, rest, fx_real(f, 0)));
 	r = fx_select(f, fx_test_real(f, LLVMRealOEQ, size, 1), fx_real(f, 1), r);
@@ -179,7 +197,8 @@ LLVMValueRef math_pow(struct fx *f, LLVMValueRef x, LLVMValueRef y)
 	bad = LLVMBuildAnd(b, bad, fx_test_real(f, LLVMRealONE, x, -__builtin_inf()), "");
 	bad = LLVMBuildAnd(b, bad, fx_test_real(f, LLVMRealONE, fx_abs(f, y), __builtin_inf()), "");
 	r = fx_select(f, bad, fx_real(f, __builtin_nan("")), r);
-	bad = LLVMBuildOr(b, fx_test_real(f, LLVMRealOEQ, y, 0), fx_test_real(f, LLVMRealOEQ, x, 1), "");
+	bad = LLVMBuildOr(b, fx_test_real(f, LLVMRealOEQ, y, 0), fx_test_real(f, LLVMRealOEQ, x, 1),
+			  "");
 	return fx_select(f, bad, fx_real(f, 1), r);
 }
 
@@ -188,8 +207,9 @@ LLVMValueRef math_pow(struct fx *f, LLVMValueRef x, LLVMValueRef y)
 /* sinh for |x| <= 1: Taylor. */
 static LLVMValueRef sinh_small(struct fx *f, LLVMValueRef x)
 {
-	static const double c[] = {1 / 6.0, 1 / 120.0, 1 / 5040.0, 1 / 362880.0, 1 / 39916800.0, 1 / 6227020800.0,
-				   1 / 1307674368000.0, 1 / 355687428096000.0};
+	static const double c[] = {
+		1 / 6.0,        1 / 120.0,        1 / 5040.0,          1 / 362880.0,
+		1 / 39916800.0, 1 / 6227020800.0, 1 / 1307674368000.0, 1 / 355687428096000.0};
 	LLVMValueRef z = fx_mul(f, x, x);
 
 	return fx_fma(f, fx_mul(f, x, z), fx_poly(f, z, 8, c), x);
@@ -197,13 +217,15 @@ static LLVMValueRef sinh_small(struct fx *f, LLVMValueRef x)
 
 static LLVMValueRef tanh32(struct fx *f, LLVMValueRef x)
 {
-	static const double c[] = {-3.33332819422e-1, 1.33314422036e-1, -5.37397155531e-2, 2.06390887954e-2, -5.70498872745e-3};
+	static const double c[] = {-3.33332819422e-1, 1.33314422036e-1, -5.37397155531e-2,
+				   2.06390887954e-2, -5.70498872745e-3};
 	LLVMValueRef size = fx_abs(f, x), z = fx_mul(f, x, x), small, big;
 
 	small = fx_fma(f, fx_mul(f, x, z), fx_poly(f, z, 5, c), x);
 	big = math_exp(f, fx_mul(f, fx_min(f, 10, size), fx_real(f, 2)));
 	big = fx_sub(f, fx_real(f, 1), fx_div(f, fx_real(f, 2), fx_add(f, big, fx_real(f, 1))));
-	return fx_select(f, fx_test_real(f, LLVMRealOLT, size, 0.625), small, fx_copysign(f, big, x));
+	return fx_select(f, fx_test_real(f, LLVMRealOLT, size, 0.625), small,
+			 fx_copysign(f, big, x));
 }
 
 LLVMValueRef math_tanh(struct fx *f, LLVMValueRef x)
@@ -223,11 +245,14 @@ LLVMValueRef math_tanh(struct fx *f, LLVMValueRef x)
 static LLVMValueRef half_exp(struct fx *f, LLVMValueRef size, LLVMValueRef *inverse)
 {
 	LLVMValueRef root = math_exp(f, fx_mul(f, size, fx_real(f, 0.5)));
-	LLVMValueRef e = fx_select(f, fx_test_real(f, LLVMRealOLT, size, 700), math_exp(f, size), fx_real(f, 1));
+	LLVMValueRef e = fx_select(f, fx_test_real(f, LLVMRealOLT, size, 700), math_exp(f, size),
+				   fx_real(f, 1));
 
-	*inverse = fx_select(f, fx_test_real(f, LLVMRealOLT, size, 700), fx_div(f, fx_real(f, 0.5), e), fx_real(f, 0));
+	*inverse = fx_select(f, fx_test_real(f, LLVMRealOLT, size, 700),
+			     fx_div(f, fx_real(f, 0.5), e), fx_real(f, 0));
 	root = fx_mul(f, fx_mul(f, fx_real(f, 0.5), root), root);
-	return fx_select(f, fx_test_real(f, LLVMRealOLT, size, 700), fx_mul(f, fx_real(f, 0.5), e), root);
+	return fx_select(f, fx_test_real(f, LLVMRealOLT, size, 700), fx_mul(f, fx_real(f, 0.5), e),
+			 root);
 }
 
 LLVMValueRef math_sinh(struct fx *f, LLVMValueRef x)
@@ -248,7 +273,8 @@ LLVMValueRef math_cosh(struct fx *f, LLVMValueRef x)
 
 LLVMValueRef math_asinh(struct fx *f, LLVMValueRef x)
 {
-	LLVMValueRef size = fx_abs(f, x), one = fx_real(f, 1), z = fx_mul(f, size, size), small, big;
+	LLVMValueRef size = fx_abs(f, x), one = fx_real(f, 1), z = fx_mul(f, size, size), small,
+		     big;
 
 	small = fx_add(f, size, fx_div(f, z, fx_add(f, one, fx_sqrt(f, fx_add(f, one, z)))));
 	big = fx_add(f, math_log(f, size), fx_real(f, 0.69314718055994530942));
@@ -264,7 +290,8 @@ LLVMValueRef math_acosh(struct fx *f, LLVMValueRef x)
 	small = math_log1p(f, fx_add(f, t, fx_sqrt(f, fx_mul(f, t, fx_add(f, t, fx_real(f, 2))))));
 	big = fx_add(f, math_log(f, x), fx_real(f, 0.69314718055994530942));
 	small = fx_select(f, fx_test_real(f, LLVMRealOLT, x, 1e100), small, big);
-	return fx_select(f, fx_test_real(f, LLVMRealULT, x, 1), fx_real(f, __builtin_nan("")), small);
+	return fx_select(f, fx_test_real(f, LLVMRealULT, x, 1), fx_real(f, __builtin_nan("")),
+			 small);
 }
 
 LLVMValueRef math_atanh(struct fx *f, LLVMValueRef x)
@@ -282,9 +309,10 @@ LLVMValueRef math_atanh(struct fx *f, LLVMValueRef x)
 /* f32: njuffa's two polynomials, below 1 ulp. */
 static LLVMValueRef erf32(struct fx *f, LLVMValueRef x)
 {
-	static const double s[] = {1.28379166e-1, -3.76125336e-1, 1.12819925e-1, -2.67681349e-2, 4.99119423e-3, -5.96761703e-4};
-	static const double l[] = {-1.28717512e-1, -6.34846687e-1, -1.06777877e-1, 2.42546219e-2, -3.88396438e-3,
-				   3.83197126e-4, -1.72853470e-5};
+	static const double s[] = {1.28379166e-1,  -3.76125336e-1, 1.12819925e-1,
+				   -2.67681349e-2, 4.99119423e-3,  -5.96761703e-4};
+	static const double l[] = {-1.28717512e-1, -6.34846687e-1, -1.06777877e-1, 2.42546219e-2,
+				   -3.88396438e-3, 3.83197126e-4,  -1.72853470e-5};
 	LLVMValueRef size = fx_abs(f, x), t = fx_min(f, 4, size), z = fx_mul(f, x, x), small, big;
 
 	small = fx_fma(f, fx_poly(f, z, 6, s), x, x);
@@ -298,15 +326,19 @@ static LLVMValueRef erf32(struct fx *f, LLVMValueRef x)
 LLVMValueRef math_erf(struct fx *f, LLVMValueRef x)
 {
 	static const double s[] = {
-		1.1283791670955125738, -0.37612638903183748056, 0.11283791670954878666, -0.026866170645076793248,
-		0.0052239776248180144673, -0.00085483269808337899052, 0.00012055331111642710923, -0.000014925595266831181565,
-		1.6461000484121368033e-6, -1.6350312701054695011e-7, 1.4659775274047435814e-8, -1.137284885679167367e-9,
+		1.1283791670955125738,     -0.37612638903183748056,     0.11283791670954878666,
+		-0.026866170645076793248,  0.0052239776248180144673,    -0.00085483269808337899052,
+		0.00012055331111642710923, -0.000014925595266831181565, 1.6461000484121368033e-6,
+		-1.6350312701054695011e-7, 1.4659775274047435814e-8,    -1.137284885679167367e-9,
 		5.9571761477489114044e-11};
-	static const double q[] = {
-		0.25539567631050574201, -0.42718584741395719285, 0.24165819424247329902, -0.078978581015991158136,
-		0.0037328924030990463397, 0.0069974617558338355838, -0.00084714318455234661705, -0.00098197752919486430165,
-		0.000043554043356344797069, 0.00017436968052957474618, 0.000027543139590179193922, -0.000027664780919991034969,
-		-0.000014056738108271444601, 1.8647522610856834837e-6, 3.8675410696894272939e-6};
+	static const double q[] = {0.25539567631050574201,      -0.42718584741395719285,
+				   0.24165819424247329902,      -0.078978581015991158136,
+				   0.0037328924030990463397,    0.0069974617558338355838,
+				   -0.00084714318455234661705,  -0.00098197752919486430165,
+				   0.000043554043356344797069,  0.00017436968052957474618,
+				   0.000027543139590179193922,  -0.000027664780919991034969,
+				   -0.000014056738108271444601, 1.8647522610856834837e-6,
+				   3.8675410696894272939e-6};
 	LLVMValueRef size = fx_abs(f, x), t, u, small, big;
 
 	if (f->t == DT_F32)

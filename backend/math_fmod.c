@@ -25,11 +25,14 @@ static LLVMValueRef absolute(struct emitter *e, LLVMValueRef x)
 }
 
 /* The body over finite |x| and y > 0: two loops. */
-static void fill_loop(struct emitter *e, LLVMValueRef fn, LLVMValueRef rest, LLVMValueRef y, LLVMBasicBlockRef done)
+static void fill_loop(struct emitter *e, LLVMValueRef fn, LLVMValueRef rest, LLVMValueRef y,
+		      LLVMBasicBlockRef done)
 {
 	LLVMBuilderRef b = e->builder;
-	LLVMBasicBlockRef head = LLVMAppendBasicBlockInContext(e->context, fn, "head"), body = LLVMAppendBasicBlockInContext(e->context, fn, "body");
-	LLVMBasicBlockRef grow = LLVMAppendBasicBlockInContext(e->context, fn, "grow"), subtract = LLVMAppendBasicBlockInContext(e->context, fn, "subtract");
+	LLVMBasicBlockRef head = LLVMAppendBasicBlockInContext(e->context, fn, "head"),
+			  body = LLVMAppendBasicBlockInContext(e->context, fn, "body");
+	LLVMBasicBlockRef grow = LLVMAppendBasicBlockInContext(e->context, fn, "grow"),
+			  subtract = LLVMAppendBasicBlockInContext(e->context, fn, "subtract");
 	LLVMValueRef one = LLVMConstInt(e->i64, 1, 0), r, k, half, t, twice;
 
 	LLVMBuildBr(b, head);
@@ -39,9 +42,11 @@ static void fill_loop(struct emitter *e, LLVMValueRef fn, LLVMValueRef rest, LLV
 	LLVMPositionBuilderAtEnd(b, body);
 	/* y * 2^k has r's exponent, or one less: from there at most a few doublings (53 when y is denormal) */
 	k = LLVMBuildSub(b, LLVMBuildSub(b, exponent(e, r), exponent(e, y), ""), one, "");
-	k = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSLT, k, LLVMConstInt(e->i64, 0, 0), ""), LLVMConstInt(e->i64, 0, 0), k, "");
+	k = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSLT, k, LLVMConstInt(e->i64, 0, 0), ""),
+			    LLVMConstInt(e->i64, 0, 0), k, "");
 	half = LLVMBuildLShr(b, k, one, "");
-	t = LLVMBuildFMul(b, LLVMBuildFMul(b, y, power(e, half), ""), power(e, LLVMBuildSub(b, k, half, "")), "");
+	t = LLVMBuildFMul(b, LLVMBuildFMul(b, y, power(e, half), ""),
+			  power(e, LLVMBuildSub(b, k, half, "")), "");
 	LLVMBuildBr(b, grow);
 	LLVMPositionBuilderAtEnd(b, grow);
 	k = LLVMBuildPhi(b, e->f64, "");
@@ -56,13 +61,17 @@ static void fill_loop(struct emitter *e, LLVMValueRef fn, LLVMValueRef rest, LLV
 static void fill(struct emitter *e, LLVMValueRef fn)
 {
 	LLVMBuilderRef b = e->builder;
-	LLVMValueRef x = LLVMGetParam(fn, 0), y = absolute(e, LLVMGetParam(fn, 1)), rest = LLVMBuildAlloca(b, e->f64, "rest"), ok, r, args[2];
-	LLVMBasicBlockRef loop = LLVMAppendBasicBlockInContext(e->context, fn, "loop"), done = LLVMAppendBasicBlockInContext(e->context, fn, "done");
+	LLVMValueRef x = LLVMGetParam(fn, 0), y = absolute(e, LLVMGetParam(fn, 1)),
+		     rest = LLVMBuildAlloca(b, e->f64, "rest"), ok, r, args[2];
+	LLVMBasicBlockRef loop = LLVMAppendBasicBlockInContext(e->context, fn, "loop"),
+			  done = LLVMAppendBasicBlockInContext(e->context, fn, "done");
 	LLVMBasicBlockRef bad = LLVMAppendBasicBlockInContext(e->context, fn, "bad");
 
 	LLVMBuildStore(b, absolute(e, x), rest);
 	ok = LLVMBuildAnd(b, LLVMBuildFCmp(b, LLVMRealOGT, y, LLVMConstReal(e->f64, 0), ""),
-			  LLVMBuildFCmp(b, LLVMRealOLT, absolute(e, x), LLVMConstReal(e->f64, __builtin_inf()), ""), "");
+			  LLVMBuildFCmp(b, LLVMRealOLT, absolute(e, x),
+					LLVMConstReal(e->f64, __builtin_inf()), ""),
+			  "");
 	LLVMBuildCondBr(b, ok, loop, bad);
 	LLVMPositionBuilderAtEnd(b, bad); /* x infinite, y zero, or a NaN */
 	LLVMBuildRet(b, LLVMConstReal(e->f64, __builtin_nan("")));
@@ -92,7 +101,8 @@ LLVMValueRef emit_fmod(struct emitter *e, enum dtype t, int lanes, LLVMValueRef 
 		args[1] = lanes == 1 ? b : LLVMBuildExtractElement(e->builder, b, at, "");
 		for (int k = 0; k < 2; k++)
 			args[k] = emit_cast(e, EXPR_CAST, t, DT_F64, 1, args[k]);
-		y = emit_cast(e, EXPR_CAST, DT_F64, t, 1, LLVMBuildCall2(e->builder, type, fn, args, 2, ""));
+		y = emit_cast(e, EXPR_CAST, DT_F64, t, 1,
+			      LLVMBuildCall2(e->builder, type, fn, args, 2, ""));
 		out = lanes == 1 ? y : LLVMBuildInsertElement(e->builder, out, y, at, "");
 	}
 	return out;

@@ -20,7 +20,8 @@ struct job {
 	LLVMCodeGenFileType type;
 	bool text;
 	struct modules *out;
-	const char **names; /* of functions: made before, since the arena is not shared between threads */
+	const char **
+		names; /* of functions: made before, since the arena is not shared between threads */
 	struct diag diags[MODULES_MAX];
 	bool ok[MODULES_MAX];
 	atomic_int next;
@@ -34,7 +35,8 @@ static bool finish(struct job *job, struct emitter *e, int module, struct diag *
 	if (!job->text)
 		return emitter_finish(e, job->type, &job->out->object[module], d);
 	text = LLVMPrintModuleToString(e->module);
-	job->out->object[module] = LLVMCreateMemoryBufferWithMemoryRangeCopy(text, strlen(text), "module");
+	job->out->object[module] =
+		LLVMCreateMemoryBufferWithMemoryRangeCopy(text, strlen(text), "module");
 	LLVMDisposeMessage(text);
 	return true;
 }
@@ -91,7 +93,8 @@ static void *work(void *arg)
 static void pass_on(struct diag *from, struct diag *to)
 {
 	for (int i = 0; i < from->count; i++)
-		diag_add(to, from->messages[i].kind, from->messages[i].loc, "%s", from->messages[i].text);
+		diag_add(to, from->messages[i].kind, from->messages[i].loc, "%s",
+			 from->messages[i].text);
 	diag_reset(from);
 }
 
@@ -110,7 +113,8 @@ static bool run_jobs(struct job *job, int threads, struct diag *d)
 	bool ok = true;
 
 	atomic_store(&job->next, 1);
-	while (started < threads - 1 && started < 8 && !pthread_create(&others[started], NULL, work, job))
+	while (started < threads - 1 && started < 8 &&
+	       !pthread_create(&others[started], NULL, work, job))
 		started++;
 	work(job);
 	for (int i = 0; i < started; i++)
@@ -122,8 +126,8 @@ static bool run_jobs(struct job *job, int threads, struct diag *d)
 	return ok;
 }
 
-bool modules_emit(struct program *p, const struct emit_options *o, LLVMCodeGenFileType type, bool text, int threads,
-		  struct modules *out, struct diag *d)
+bool modules_emit(struct program *p, const struct emit_options *o, LLVMCodeGenFileType type,
+		  bool text, int threads, struct modules *out, struct diag *d)
 {
 	struct job *job = ARENA_NEW(p->arena, struct job);
 	int count = p->functions.count;

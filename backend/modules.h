@@ -14,19 +14,22 @@ struct modules {
 
 /* Emits everything, on up to `threads` threads. type: object or assembly; text: LLVM IR instead. False: reported,
  * nothing to free. */
-bool modules_emit(struct program *p, const struct emit_options *o, LLVMCodeGenFileType type, bool text, int threads,
-		  struct modules *out, struct diag *d);
+bool modules_emit(struct program *p, const struct emit_options *o, LLVMCodeGenFileType type,
+		  bool text, int threads, struct modules *out, struct diag *d);
 void modules_free(struct modules *m);
 
 /* A relocatable ELF object that holds the weights in a read-only section under weights_symbol, streamed to `path`. */
-bool weights_write_object(const struct program *p, const struct emit_options *o, const char *path, struct diag *d);
+bool weights_write_object(const struct program *p, const struct emit_options *o, const char *path,
+			  struct diag *d);
 
 /* Links objects (paths) with the runtime archive into a shared library or executable at `output`. */
-bool link_objects(const struct target *t, bool executable, const char *linker, int count, const char *const *objects,
-		  const char *output, const char *export_prefix, struct arena *a, struct diag *d);
+bool link_objects(const struct target *t, bool executable, const char *linker, int count,
+		  const char *const *objects, const char *output, const char *export_prefix,
+		  struct arena *a, struct diag *d);
 /* Joins objects into one relocatable object. */
-bool link_relocatable(const struct target *t, const char *linker, int count, const char *const *objects,
-		      const char *output, struct arena *a, struct diag *d);
+bool link_relocatable(const struct target *t, const char *linker, int count,
+		      const char *const *objects, const char *output, struct arena *a,
+		      struct diag *d);
 
 /* Writes the typed header of one model. */
 bool header_write(const struct program *p, const struct emit_options *o, FILE *out);

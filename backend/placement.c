@@ -15,7 +15,8 @@ struct finder {
 
 static bool is_call(const struct node *n)
 {
-	return n->op == OP_topk || n->op == OP_unique || n->op == OP_nms || n->op == OP_nonzero || n->op == OP_random;
+	return n->op == OP_topk || n->op == OP_unique || n->op == OP_nms || n->op == OP_nonzero ||
+	       n->op == OP_random;
 }
 
 static bool has_loops(const struct node *n)
@@ -37,7 +38,8 @@ static void pin_region(struct finder *f, const struct region *r, bool in_group)
 
 static bool can_place(const struct finder *f, const struct value *v, const struct node *concat)
 {
-	if (!v->def || v->def->parent != concat->parent || !has_loops(v->def) || f->pinned[v->id] || f->placed[v->id])
+	if (!v->def || v->def->parent != concat->parent || !has_loops(v->def) || f->pinned[v->id] ||
+	    f->placed[v->id])
 		return false;
 	for (int i = 0; i < v->type.rank; i++)
 		if (dim_stage(concat->out[0]->type.dims[i]) || dim_stage(v->type.dims[i]))
@@ -110,10 +112,12 @@ struct mover {
 	struct placement **of; /* by buffer: NULL or where it is */
 };
 
-static void move_index(struct mover *m, int buffer, int rank, const struct expr *const *index, const struct expr **out)
+static void move_index(struct mover *m, int buffer, int rank, const struct expr *const *index,
+		       const struct expr **out)
 {
 	for (int i = 0; i < rank; i++)
-		out[i] = index_add(m->k->exprs, index[i], expr_dim(m->k->exprs, m->of[buffer]->offset[i]));
+		out[i] = index_add(m->k->exprs, index[i],
+				   expr_dim(m->k->exprs, m->of[buffer]->offset[i]));
 }
 
 static const struct expr *move_load(struct expr_pool *p, const struct expr *e, void *self)
@@ -152,14 +156,16 @@ static void move_stores(struct mover *m, struct stmt **list)
 		struct stmt *s = *list;
 
 		if (s->kind == STMT_STORE && m->of[s->buffer]) {
-			const struct expr **index = ARENA_ARRAY(m->k->arena, const struct expr *, s->rank);
+			const struct expr **index =
+				ARENA_ARRAY(m->k->arena, const struct expr *, s->rank);
 
 			move_index(m, s->buffer, s->rank, s->index, index);
 			s->index = index;
 		}
 		if (s->body)
 			move_stores(m, &s->body);
-		if (copies_to_itself(m->k, s) || ((s->kind == STMT_FOR || s->kind == STMT_WHEN) && !s->body))
+		if (copies_to_itself(m->k, s) ||
+		    ((s->kind == STMT_FOR || s->kind == STMT_WHEN) && !s->body))
 			*list = s->next;
 		else
 			list = &s->next;
@@ -168,7 +174,8 @@ static void move_stores(struct mover *m, struct stmt **list)
 
 void placement_apply(struct kernel *k, struct placement *const *placed)
 {
-	struct mover m = {.k = k, .of = ARENA_ARRAY(k->arena, struct placement *, k->buffers.count)};
+	struct mover m = {.k = k,
+			  .of = ARENA_ARRAY(k->arena, struct placement *, k->buffers.count)};
 	bool any = false;
 
 	for (int i = 0; i < k->buffers.count; i++) {

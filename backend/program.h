@@ -55,8 +55,8 @@ struct site {
 /* What the two buffers of a loop-carried value, or a stacked output, need. One for each result of a loop or scan. */
 struct carry {
 	const struct node *loop;
-	int index;       /* which result */
-	int slots[2];    /* buffers by parity; a stacked output has only the first */
+	int index;    /* which result */
+	int slots[2]; /* buffers by parity; a stacked output has only the first */
 };
 
 struct program_output {
@@ -70,18 +70,45 @@ struct program {
 	const struct target *target;
 	struct place *places; /* by value id */
 	int value_count, step_count, stage_count;
-	int *symbol_word;     /* by symbol number: its word */
-	bool *is_late;        /* by symbol number: a loop's trip count, known only after it */
+	int *symbol_word; /* by symbol number: its word */
+	bool *is_late;    /* by symbol number: a loop's trip count, known only after it */
 	int input_symbol_count;
-	struct { struct slot *at; int count, room; } slots;
-	struct { struct constant *at; int count, room; } constants;
-	struct { struct function *at; int count, room; } functions;
-	struct { struct site *at; int count, room; } sites;
-	struct { dim *at; int count, room; } words;
-	struct { const char **at; int count, room; } nodes;      /* texts for messages */
-	struct { const struct node **at; int count, room; } node_of; /* the node of each */
-	struct { const struct node **at; int count, room; } params;  /* distinct params, first of each name */
-	struct { struct carry *at; int count, room; } carries;
+	struct {
+		struct slot *at;
+		int count, room;
+	} slots;
+	struct {
+		struct constant *at;
+		int count, room;
+	} constants;
+	struct {
+		struct function *at;
+		int count, room;
+	} functions;
+	struct {
+		struct site *at;
+		int count, room;
+	} sites;
+	struct {
+		dim *at;
+		int count, room;
+	} words;
+	struct {
+		const char **at;
+		int count, room;
+	} nodes; /* texts for messages */
+	struct {
+		const struct node **at;
+		int count, room;
+	} node_of; /* the node of each */
+	struct {
+		const struct node **at;
+		int count, room;
+	} params; /* distinct params, first of each name */
+	struct {
+		struct carry *at;
+		int count, room;
+	} carries;
 	struct program_output *outputs;
 	int64_t weight_bytes;
 	int output_count;
@@ -108,26 +135,27 @@ dim program_bytes(struct program *p, const struct type *t);
 /* ---- emission; all functions are internal except hone_model_get and hone_model_NAME ---- */
 
 struct emit_options {
-	const char *name;     /* model name, a C identifier */
-	const char *prefix;   /* on every global symbol, or "" */
-	const char *passes;   /* for the table */
+	const char *name;   /* model name, a C identifier */
+	const char *prefix; /* on every global symbol, or "" */
+	const char *passes; /* for the table */
 	const char *hash;
-	bool executable;      /* also emits main() */
+	bool executable; /* also emits main() */
 };
 
 /* run first: it may add words. */
-LLVMValueRef emit_run(struct emitter *e, struct program *p, const struct emit_options *o, struct diag *d);
+LLVMValueRef emit_run(struct emitter *e, struct program *p, const struct emit_options *o,
+		      struct diag *d);
 LLVMValueRef emit_setup(struct emitter *e, struct program *p);
 /* The constant tables and the entry points. */
-void emit_tables(struct emitter *e, struct program *p, const struct emit_options *o, LLVMValueRef setup,
-		 LLVMValueRef run);
+void emit_tables(struct emitter *e, struct program *p, const struct emit_options *o,
+		 LLVMValueRef setup, LLVMValueRef run);
 /* Name of kernel function i as a global symbol of this library. */
 const char *function_symbol(struct program *p, const struct emit_options *o, int i);
 /* The symbol of the weights: `<prefix>hone_weights_<name>`. */
 const char *weights_symbol(struct arena *a, const struct emit_options *o);
 
 /* Writes all constants in order, each at its offset, to `write`; stops at false. */
-bool program_write_weights(const struct program *p, bool (*write)(void *self, const void *data, int64_t size),
-			   void *self);
+bool program_write_weights(const struct program *p,
+			   bool (*write)(void *self, const void *data, int64_t size), void *self);
 
 #endif

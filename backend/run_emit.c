@@ -11,23 +11,23 @@ LLVMBasicBlockRef run_block(struct run_emitter *r, const char *name)
 	return LLVMAppendBasicBlockInContext(r->e->context, r->function, name);
 }
 
-void run_goto(struct run_emitter *r, LLVMBasicBlockRef to)
-{
-	LLVMBuildBr(r->e->builder, to);
-}
+void run_goto(struct run_emitter *r, LLVMBasicBlockRef to) { LLVMBuildBr(r->e->builder, to); }
 
 /* ---- places ---- */
 
 LLVMValueRef run_slot_address(struct run_emitter *r, LLVMValueRef slot)
 {
-	LLVMValueRef values = LLVMBuildLoad2(r->e->builder, r->e->ptr, frame_field(r->e, r->frame, offsetof(struct hone_frame, values)), "");
+	LLVMValueRef values = LLVMBuildLoad2(
+		r->e->builder, r->e->ptr,
+		frame_field(r->e, r->frame, offsetof(struct hone_frame, values)), "");
 
 	return LLVMBuildGEP2(r->e->builder, r->e->ptr, values, &slot, 1, "");
 }
 
 LLVMValueRef run_slot(struct run_emitter *r, int slot)
 {
-	return LLVMBuildLoad2(r->e->builder, r->e->ptr, run_slot_address(r, const_i64(r->e, slot)), "");
+	return LLVMBuildLoad2(r->e->builder, r->e->ptr, run_slot_address(r, const_i64(r->e, slot)),
+			      "");
 }
 
 void run_set_slot(struct run_emitter *r, int slot, LLVMValueRef pointer)
@@ -44,7 +44,9 @@ LLVMValueRef run_pointer(struct run_emitter *r, const struct value *v)
 		return run_slot(r, at->slot);
 	if (at->kind != PLACE_CONST)
 		BUG("value %d has no place", v->id);
-	weights = LLVMBuildLoad2(r->e->builder, r->e->ptr, frame_field(r->e, r->frame, offsetof(struct hone_frame, weights)), "");
+	weights = LLVMBuildLoad2(r->e->builder, r->e->ptr,
+				 frame_field(r->e, r->frame, offsetof(struct hone_frame, weights)),
+				 "");
 	offset = const_i64(r->e, r->p->constants.at[at->constant].offset);
 	return LLVMBuildGEP2(r->e->builder, r->e->i8, weights, &offset, 1, "");
 }
@@ -61,7 +63,9 @@ LLVMValueRef run_scalar(struct run_emitter *r, const struct value *v, LLVMTypeRe
 
 static LLVMValueRef word_address(struct run_emitter *r, int word)
 {
-	LLVMValueRef words = LLVMBuildLoad2(r->e->builder, r->e->ptr, frame_field(r->e, r->frame, offsetof(struct hone_frame, words)), "");
+	LLVMValueRef words =
+		LLVMBuildLoad2(r->e->builder, r->e->ptr,
+			       frame_field(r->e, r->frame, offsetof(struct hone_frame, words)), "");
 	LLVMValueRef at = const_i64(r->e, word);
 
 	return LLVMBuildGEP2(r->e->builder, r->e->i64, words, &at, 1, "");
@@ -95,7 +99,8 @@ static void store_field(struct run_emitter *r, size_t offset, LLVMValueRef value
 }
 
 /* if (bad) { fail = {code, node, found, bound}; goto fail } */
-static void fail_with(struct run_emitter *r, LLVMValueRef bad, int code, LLVMValueRef node, LLVMValueRef found, LLVMValueRef bound)
+static void fail_with(struct run_emitter *r, LLVMValueRef bad, int code, LLVMValueRef node,
+		      LLVMValueRef found, LLVMValueRef bound)
 {
 	LLVMBasicBlockRef block = run_block(r, ""), good = run_block(r, "");
 
@@ -109,7 +114,8 @@ static void fail_with(struct run_emitter *r, LLVMValueRef bad, int code, LLVMVal
 	LLVMPositionBuilderAtEnd(r->e->builder, good);
 }
 
-static LLVMValueRef call_runtime(struct run_emitter *r, const char *name, int count, LLVMValueRef *args, LLVMTypeRef *types, LLVMTypeRef result)
+static LLVMValueRef call_runtime(struct run_emitter *r, const char *name, int count,
+				 LLVMValueRef *args, LLVMTypeRef *types, LLVMTypeRef result)
 {
 	LLVMTypeRef type = LLVMFunctionType(result, types, (unsigned)count, 0);
 	LLVMValueRef f = LLVMGetNamedFunction(r->e->module, name);
@@ -133,7 +139,8 @@ static void call_setup(struct run_emitter *r, int stage)
 
 	failed = LLVMBuildCall2(e->builder, r->setup_type, r->setup, args, 2, "");
 	check = LLVMBuildSub(e->builder, failed, const_i32(e, 1), "");
-	fail_with(r, is_nonzero(r, failed), HONE_FAIL_CHECK, check, const_i64(e, 0), const_i64(e, 0));
+	fail_with(r, is_nonzero(r, failed), HONE_FAIL_CHECK, check, const_i64(e, 0),
+		  const_i64(e, 0));
 }
 
 void run_stage(struct run_emitter *r, const struct node *n)
@@ -180,7 +187,8 @@ static void store_buffer(struct run_emitter *r, int index, LLVMValueRef pointer)
 {
 	LLVMValueRef at = const_i64(r->e, index);
 
-	LLVMBuildStore(r->e->builder, pointer, LLVMBuildGEP2(r->e->builder, r->e->ptr, r->buffers, &at, 1, ""));
+	LLVMBuildStore(r->e->builder, pointer,
+		       LLVMBuildGEP2(r->e->builder, r->e->ptr, r->buffers, &at, 1, ""));
 }
 
 static void store_buffers(struct run_emitter *r, const struct site *s)
@@ -204,15 +212,18 @@ static void reserve_results(struct run_emitter *r, const struct node *n)
 		const struct place *at = &r->p->places[n->out[i]->id];
 
 		if (at->kind == PLACE_SLOT && r->p->slots.at[at->slot].kind == HONE_SLOT_DYNAMIC)
-			run_reserve(r, const_i64(r->e, at->slot), run_word(r, program_bytes(r->p, &n->out[i]->type)));
+			run_reserve(r, const_i64(r->e, at->slot),
+				    run_word(r, program_bytes(r->p, &n->out[i]->type)));
 	}
 }
 
 static void call_kernel(struct run_emitter *r, const struct site *s)
 {
 	struct emitter *e = r->e;
-	LLVMValueRef words = word_address(r, s->word_base), tasks = run_word(r, s->abi.tasks), f = kernel_function(r, s->function);
-	LLVMValueRef whole[6] = {r->frame, r->buffers, words, const_i64(e, 0), tasks, const_i64(e, 0)};
+	LLVMValueRef words = word_address(r, s->word_base), tasks = run_word(r, s->abi.tasks),
+		     f = kernel_function(r, s->function);
+	LLVMValueRef whole[6] = {r->frame,        r->buffers, words,
+				 const_i64(e, 0), tasks,      const_i64(e, 0)};
 	LLVMValueRef fork[5] = {r->frame, f, r->buffers, words, tasks};
 	LLVMTypeRef types[5] = {e->ptr, e->ptr, e->ptr, e->ptr, e->i64};
 
@@ -228,7 +239,8 @@ static void take_symbols(struct run_emitter *r, const struct site *s)
 	const struct node *n = s->node;
 
 	for (int i = 0; i < n->symbol_count && s->bound_slot >= 0; i++)
-		run_bind_symbol(r, n->symbols[i], load_at(r->e, r->e->i64, run_slot(r, s->bound_slot), i * 8));
+		run_bind_symbol(r, n->symbols[i],
+				load_at(r->e, r->e->i64, run_slot(r, s->bound_slot), i * 8));
 	if (s->bound_slot >= 0)
 		run_stage(r, n);
 }
@@ -244,7 +256,8 @@ static void run_site(struct run_emitter *r, const struct site *s)
 	store_buffers(r, s);
 	call_kernel(r, s);
 	if (s->abi.can_fail) {
-		code = LLVMBuildLoad2(e->builder, e->i32, frame_field(e, r->frame, FAIL_FIELD(code)), "");
+		code = LLVMBuildLoad2(e->builder, e->i32,
+				      frame_field(e, r->frame, FAIL_FIELD(code)), "");
 		store_field(r, FAIL_FIELD(node), const_i32(e, s->origin));
 		run_fail_if(r, is_nonzero(r, code));
 	}
@@ -266,7 +279,8 @@ static void run_bind(struct run_emitter *r, const struct node *n)
 		LLVMSetAlignment(x, 1);
 		x = LLVMBuildSExt(e->builder, x, e->i64, "");
 		max = const_i64(e, r->p->graph->dims.symbols[n->symbols[i]].max);
-		bad = LLVMBuildOr(e->builder, LLVMBuildICmp(e->builder, LLVMIntSLT, x, const_i64(e, 0), ""),
+		bad = LLVMBuildOr(e->builder,
+				  LLVMBuildICmp(e->builder, LLVMIntSLT, x, const_i64(e, 0), ""),
 				  LLVMBuildICmp(e->builder, LLVMIntSGT, x, max, ""), "");
 		fail_with(r, bad, HONE_FAIL_SYMBOL, const_i32(e, origin), x, max);
 		run_bind_symbol(r, n->symbols[i], x);
@@ -279,7 +293,9 @@ static void run_param(struct run_emitter *r, const struct node *n)
 	struct emitter *e = r->e;
 	const struct attrs_param *attrs = n->attrs;
 	enum dtype t = n->out[0]->type.dtype;
-	LLVMValueRef params = LLVMBuildLoad2(e->builder, e->ptr, frame_field(e, r->frame, offsetof(struct hone_frame, params)), "");
+	LLVMValueRef params =
+		LLVMBuildLoad2(e->builder, e->ptr,
+			       frame_field(e, r->frame, offsetof(struct hone_frame, params)), "");
 	LLVMValueRef x = load_at(e, e->f64, params, (int64_t)program_param(r->p, attrs->name) * 8);
 
 	if (t == DT_F32)
@@ -328,7 +344,8 @@ static bool is_in_place(const struct run_emitter *r, const struct value *v, int 
 {
 	const struct place *at = &r->p->places[v->id];
 
-	return at->kind == PLACE_SLOT && r->p->slots.at[at->slot].kind == HONE_SLOT_OUTPUT && r->p->slots.at[at->slot].io == output;
+	return at->kind == PLACE_SLOT && r->p->slots.at[at->slot].kind == HONE_SLOT_OUTPUT &&
+	       r->p->slots.at[at->slot].io == output;
 }
 
 void run_return(struct run_emitter *r, int count, struct value *const *values)
@@ -343,7 +360,8 @@ void run_return(struct run_emitter *r, int count, struct value *const *values)
 			continue;
 		args[2] = run_pointer(r, values[i]);
 		args[3] = run_word(r, program_bytes(r->p, &values[i]->type));
-		run_fail_if(r, is_nonzero(r, call_runtime(r, "hone_rt_output", 4, args, types, e->i32)));
+		run_fail_if(r, is_nonzero(r, call_runtime(r, "hone_rt_output", 4, args, types,
+							  e->i32)));
 	}
 	run_goto(r, r->done);
 }
@@ -360,9 +378,11 @@ static int most_buffers(const struct program *p)
 	return most;
 }
 
-LLVMValueRef emit_run(struct emitter *e, struct program *p, const struct emit_options *o, struct diag *d)
+LLVMValueRef emit_run(struct emitter *e, struct program *p, const struct emit_options *o,
+		      struct diag *d)
 {
-	LLVMTypeRef kernel[6] = {e->ptr, e->ptr, e->ptr, e->i64, e->i64, e->i64}, setup[2] = {e->ptr, e->i32};
+	LLVMTypeRef kernel[6] = {e->ptr, e->ptr, e->ptr, e->i64, e->i64, e->i64},
+		    setup[2] = {e->ptr, e->i32};
 	struct run_emitter r = {.e = e, .p = p, .options = o, .diag = d};
 	LLVMBasicBlockRef start;
 
@@ -376,9 +396,11 @@ LLVMValueRef emit_run(struct emitter *e, struct program *p, const struct emit_op
 	r.fail = run_block(&r, "fail");
 	r.done = run_block(&r, "done");
 	LLVMPositionBuilderAtEnd(e->builder, r.entry);
-	r.buffers = LLVMBuildArrayAlloca(e->builder, e->ptr, const_i32(e, most_buffers(p)), "buffers");
+	r.buffers =
+		LLVMBuildArrayAlloca(e->builder, e->ptr, const_i32(e, most_buffers(p)), "buffers");
 	LLVMPositionBuilderAtEnd(e->builder, r.fail);
-	LLVMBuildRet(e->builder, LLVMBuildLoad2(e->builder, e->i32, frame_field(e, r.frame, FAIL_FIELD(code)), ""));
+	LLVMBuildRet(e->builder, LLVMBuildLoad2(e->builder, e->i32,
+						frame_field(e, r.frame, FAIL_FIELD(code)), ""));
 	LLVMPositionBuilderAtEnd(e->builder, r.done);
 	LLVMBuildRet(e->builder, const_i32(e, 0));
 	LLVMPositionBuilderAtEnd(e->builder, start);

@@ -50,7 +50,8 @@ LLVMValueRef value_splat(struct emitter *e, LLVMValueRef scalar, int lanes)
 			all[i] = scalar;
 		return LLVMConstVector(all, (unsigned)lanes);
 	}
-	v = LLVMBuildInsertElement(e->builder, LLVMGetPoison(type), scalar, LLVMConstInt(e->i32, 0, 0), "");
+	v = LLVMBuildInsertElement(e->builder, LLVMGetPoison(type), scalar,
+				   LLVMConstInt(e->i32, 0, 0), "");
 	return LLVMBuildShuffleVector(e->builder, v, LLVMGetPoison(type),
 				      LLVMConstNull(vector_of(e->i32, lanes)), "");
 }
@@ -76,8 +77,8 @@ LLVMValueRef value_lanes(struct emitter *e, int lanes)
 	return lanes == 1 ? all[0] : LLVMConstVector(all, (unsigned)lanes);
 }
 
-LLVMValueRef emit_intrinsic(struct emitter *e, const char *name, int type_count, LLVMTypeRef *types, int count,
-			    LLVMValueRef *args)
+LLVMValueRef emit_intrinsic(struct emitter *e, const char *name, int type_count, LLVMTypeRef *types,
+			    int count, LLVMValueRef *args)
 {
 	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
 	LLVMValueRef fn;
@@ -106,26 +107,29 @@ LLVMValueRef emit_fma(struct emitter *e, LLVMValueRef a, LLVMValueRef b, LLVMVal
 	return one_type(e, "llvm.fma", 3, args);
 }
 
-bool emit_helper(struct emitter *e, const char *name, LLVMTypeRef type, LLVMValueRef *fn, LLVMBasicBlockRef *back)
+bool emit_helper(struct emitter *e, const char *name, LLVMTypeRef type, LLVMValueRef *fn,
+		 LLVMBasicBlockRef *back)
 {
 	*fn = LLVMGetNamedFunction(e->module, name);
 	if (*fn)
 		return false;
 	*back = LLVMGetInsertBlock(e->builder);
 	*fn = emitter_function(e, name, type, false);
-	LLVMPositionBuilderAtEnd(e->builder, LLVMAppendBasicBlockInContext(e->context, *fn, "entry"));
+	LLVMPositionBuilderAtEnd(e->builder,
+				 LLVMAppendBasicBlockInContext(e->context, *fn, "entry"));
 	return true;
 }
 
 /* ---- integers ---- */
 
 /* Quotient or remainder without traps: a zero divisor gives 0; -1 is done by negation. */
-static LLVMValueRef divide(struct emitter *e, enum dtype t, int lanes, bool remainder, LLVMValueRef a,
-			   LLVMValueRef b)
+static LLVMValueRef divide(struct emitter *e, enum dtype t, int lanes, bool remainder,
+			   LLVMValueRef a, LLVMValueRef b)
 {
 	LLVMBuilderRef bd = e->builder;
 	LLVMValueRef zero = value_int(e, t, lanes, 0), one = value_int(e, t, lanes, 1);
-	LLVMValueRef is_zero = LLVMBuildICmp(bd, LLVMIntEQ, b, zero, ""), bad = is_zero, is_minus = NULL, safe, r;
+	LLVMValueRef is_zero = LLVMBuildICmp(bd, LLVMIntEQ, b, zero, ""), bad = is_zero,
+		     is_minus = NULL, safe, r;
 	bool is_signed = dtype_class(t) == DTYPE_SIGNED;
 
 	if (is_signed) {
@@ -142,7 +146,8 @@ static LLVMValueRef divide(struct emitter *e, enum dtype t, int lanes, bool rema
 	return LLVMBuildSelect(bd, is_zero, zero, r, "");
 }
 
-static LLVMValueRef int_mod(struct emitter *e, enum dtype t, int lanes, LLVMValueRef a, LLVMValueRef b)
+static LLVMValueRef int_mod(struct emitter *e, enum dtype t, int lanes, LLVMValueRef a,
+			    LLVMValueRef b)
 {
 	LLVMBuilderRef bd = e->builder;
 	LLVMValueRef r = divide(e, t, lanes, true, a, b), zero = value_int(e, t, lanes, 0), wrong;
@@ -150,12 +155,13 @@ static LLVMValueRef int_mod(struct emitter *e, enum dtype t, int lanes, LLVMValu
 	if (dtype_class(t) != DTYPE_SIGNED)
 		return r;
 	wrong = LLVMBuildAnd(bd, LLVMBuildICmp(bd, LLVMIntNE, r, zero, ""),
-			     LLVMBuildICmp(bd, LLVMIntSLT, LLVMBuildXor(bd, r, b, ""), zero, ""), "");
+			     LLVMBuildICmp(bd, LLVMIntSLT, LLVMBuildXor(bd, r, b, ""), zero, ""),
+			     "");
 	return LLVMBuildSelect(bd, wrong, LLVMBuildAdd(bd, r, b, ""), r, "");
 }
 
-static LLVMValueRef shift(struct emitter *e, enum expr_op op, enum dtype t, int lanes, LLVMValueRef a,
-			  LLVMValueRef b)
+static LLVMValueRef shift(struct emitter *e, enum expr_op op, enum dtype t, int lanes,
+			  LLVMValueRef a, LLVMValueRef b)
 {
 	LLVMBuilderRef bd = e->builder;
 	int bits = dtype_bits(t);
@@ -183,7 +189,8 @@ static LLVMIntPredicate int_predicate(enum expr_op op, bool is_signed)
 	}
 }
 
-static LLVMValueRef int_op(struct emitter *e, enum expr_op op, enum dtype t, int lanes, LLVMValueRef *arg)
+static LLVMValueRef int_op(struct emitter *e, enum expr_op op, enum dtype t, int lanes,
+			   LLVMValueRef *arg)
 {
 	LLVMBuilderRef bd = e->builder;
 	LLVMValueRef a = arg[0], b = arg[1], zero = value_int(e, t, lanes, 0);
@@ -200,22 +207,38 @@ static LLVMValueRef int_op(struct emitter *e, enum expr_op op, enum dtype t, int
 	case EXPR_ABS:
 		if (!is_signed)
 			return a;
-		return LLVMBuildSelect(bd, LLVMBuildICmp(bd, LLVMIntSLT, a, zero, ""), LLVMBuildNeg(bd, a, ""), a, "");
+		return LLVMBuildSelect(bd, LLVMBuildICmp(bd, LLVMIntSLT, a, zero, ""),
+				       LLVMBuildNeg(bd, a, ""), a, "");
 	case EXPR_SIGN:
-		b = LLVMBuildZExt(bd, LLVMBuildICmp(bd, is_signed ? LLVMIntSGT : LLVMIntUGT, a, zero, ""), LLVMTypeOf(a), "");
+		b = LLVMBuildZExt(
+			bd, LLVMBuildICmp(bd, is_signed ? LLVMIntSGT : LLVMIntUGT, a, zero, ""),
+			LLVMTypeOf(a), "");
 		if (!is_signed)
 			return b;
-		return LLVMBuildOr(bd, b, LLVMBuildSExt(bd, LLVMBuildICmp(bd, LLVMIntSLT, a, zero, ""), LLVMTypeOf(a), ""), "");
-	case EXPR_MIN: case EXPR_MAX:
-		return LLVMBuildSelect(bd, LLVMBuildICmp(bd, int_predicate(op == EXPR_MIN ? EXPR_LT : EXPR_GT, is_signed), a, b, ""),
-				       a, b, "");
+		return LLVMBuildOr(bd, b,
+				   LLVMBuildSExt(bd, LLVMBuildICmp(bd, LLVMIntSLT, a, zero, ""),
+						 LLVMTypeOf(a), ""),
+				   "");
+	case EXPR_MIN:
+	case EXPR_MAX:
+		return LLVMBuildSelect(
+			bd,
+			LLVMBuildICmp(bd,
+				      int_predicate(op == EXPR_MIN ? EXPR_LT : EXPR_GT, is_signed),
+				      a, b, ""),
+			a, b, "");
 	case EXPR_AND: return LLVMBuildAnd(bd, a, b, "");
 	case EXPR_OR: return LLVMBuildOr(bd, a, b, "");
 	case EXPR_XOR: return LLVMBuildXor(bd, a, b, "");
 	case EXPR_INVERT: return LLVMBuildNot(bd, a, "");
-	case EXPR_SHL: case EXPR_SHR: return shift(e, op, t, lanes, a, b);
-	case EXPR_LT: case EXPR_LE: case EXPR_GT: case EXPR_GE: case EXPR_EQ: case EXPR_NE:
-		return LLVMBuildICmp(bd, int_predicate(op, is_signed), a, b, "");
+	case EXPR_SHL:
+	case EXPR_SHR: return shift(e, op, t, lanes, a, b);
+	case EXPR_LT:
+	case EXPR_LE:
+	case EXPR_GT:
+	case EXPR_GE:
+	case EXPR_EQ:
+	case EXPR_NE: return LLVMBuildICmp(bd, int_predicate(op, is_signed), a, b, "");
 	default: BUG("integer %s", scalar_text(op));
 	}
 }
@@ -228,13 +251,20 @@ static LLVMValueRef bool_op(struct emitter *e, enum expr_op op, LLVMValueRef *ar
 	LLVMValueRef a = arg[0], b = arg[1];
 
 	switch (op) {
-	case EXPR_MIN: case EXPR_AND: case EXPR_MUL: return LLVMBuildAnd(bd, a, b, "");
-	case EXPR_MAX: case EXPR_OR: case EXPR_ADD: return LLVMBuildOr(bd, a, b, "");
-	case EXPR_XOR: case EXPR_NE: return LLVMBuildXor(bd, a, b, "");
+	case EXPR_MIN:
+	case EXPR_AND:
+	case EXPR_MUL: return LLVMBuildAnd(bd, a, b, "");
+	case EXPR_MAX:
+	case EXPR_OR:
+	case EXPR_ADD: return LLVMBuildOr(bd, a, b, "");
+	case EXPR_XOR:
+	case EXPR_NE: return LLVMBuildXor(bd, a, b, "");
 	case EXPR_EQ: return LLVMBuildNot(bd, LLVMBuildXor(bd, a, b, ""), "");
 	case EXPR_NOT: return LLVMBuildNot(bd, a, "");
-	case EXPR_LT: case EXPR_LE: case EXPR_GT: case EXPR_GE:
-		return LLVMBuildICmp(bd, int_predicate(op, false), a, b, "");
+	case EXPR_LT:
+	case EXPR_LE:
+	case EXPR_GT:
+	case EXPR_GE: return LLVMBuildICmp(bd, int_predicate(op, false), a, b, "");
 	default: BUG("bool %s", scalar_text(op));
 	}
 }
@@ -243,23 +273,28 @@ static LLVMValueRef bool_op(struct emitter *e, enum expr_op op, LLVMValueRef *ar
 
 LLVMValueRef emit_clamp(struct emitter *e, bool max, LLVMValueRef c, LLVMValueRef x)
 {
-	return LLVMBuildSelect(e->builder, LLVMBuildFCmp(e->builder, max ? LLVMRealOGT : LLVMRealOLT, c, x, ""), c, x, "");
+	return LLVMBuildSelect(e->builder,
+			       LLVMBuildFCmp(e->builder, max ? LLVMRealOGT : LLVMRealOLT, c, x, ""),
+			       c, x, "");
 }
 
 static LLVMValueRef float_extreme(struct emitter *e, bool max, LLVMValueRef a, LLVMValueRef b)
 {
 	LLVMValueRef r = emit_clamp(e, max, a, b); /* b when either is NaN */
 
-	return LLVMBuildSelect(e->builder, LLVMBuildFCmp(e->builder, LLVMRealUNO, a, a, ""), a, r, "");
+	return LLVMBuildSelect(e->builder, LLVMBuildFCmp(e->builder, LLVMRealUNO, a, a, ""), a, r,
+			       "");
 }
 
 /* fmod, with the divisor's sign where it is not zero. */
-static LLVMValueRef float_mod(struct emitter *e, enum dtype t, int lanes, LLVMValueRef a, LLVMValueRef b)
+static LLVMValueRef float_mod(struct emitter *e, enum dtype t, int lanes, LLVMValueRef a,
+			      LLVMValueRef b)
 {
 	LLVMBuilderRef bd = e->builder;
 	LLVMValueRef r = emit_fmod(e, t, lanes, a, b), zero = emit_real(e, t, lanes, 0), wrong;
 
-	wrong = LLVMBuildXor(bd, LLVMBuildFCmp(bd, LLVMRealOLT, r, zero, ""), LLVMBuildFCmp(bd, LLVMRealOLT, b, zero, ""), "");
+	wrong = LLVMBuildXor(bd, LLVMBuildFCmp(bd, LLVMRealOLT, r, zero, ""),
+			     LLVMBuildFCmp(bd, LLVMRealOLT, b, zero, ""), "");
 	wrong = LLVMBuildAnd(bd, wrong, LLVMBuildFCmp(bd, LLVMRealONE, r, zero, ""), "");
 	return LLVMBuildSelect(bd, wrong, LLVMBuildFAdd(bd, r, b, ""), r, "");
 }
@@ -269,11 +304,14 @@ static LLVMValueRef float_sign(struct emitter *e, enum dtype t, int lanes, LLVMV
 	LLVMBuilderRef bd = e->builder;
 	LLVMValueRef zero = emit_real(e, t, lanes, 0), r;
 
-	r = LLVMBuildSelect(bd, LLVMBuildFCmp(bd, LLVMRealOGT, a, zero, ""), emit_real(e, t, lanes, 1), a, "");
-	return LLVMBuildSelect(bd, LLVMBuildFCmp(bd, LLVMRealOLT, a, zero, ""), emit_real(e, t, lanes, -1), r, "");
+	r = LLVMBuildSelect(bd, LLVMBuildFCmp(bd, LLVMRealOGT, a, zero, ""),
+			    emit_real(e, t, lanes, 1), a, "");
+	return LLVMBuildSelect(bd, LLVMBuildFCmp(bd, LLVMRealOLT, a, zero, ""),
+			       emit_real(e, t, lanes, -1), r, "");
 }
 
-static LLVMValueRef float_op(struct emitter *e, enum expr_op op, enum dtype t, int lanes, LLVMValueRef *arg)
+static LLVMValueRef float_op(struct emitter *e, enum expr_op op, enum dtype t, int lanes,
+			     LLVMValueRef *arg)
 {
 	LLVMBuilderRef bd = e->builder;
 	LLVMValueRef a = arg[0], b = arg[1];
@@ -288,7 +326,8 @@ static LLVMValueRef float_op(struct emitter *e, enum expr_op op, enum dtype t, i
 	case EXPR_NEG: return LLVMBuildFNeg(bd, a, "");
 	case EXPR_ABS: return one_type(e, "llvm.fabs", 1, arg);
 	case EXPR_SIGN: return float_sign(e, t, lanes, a);
-	case EXPR_MIN: case EXPR_MAX: return float_extreme(e, op == EXPR_MAX, a, b);
+	case EXPR_MIN:
+	case EXPR_MAX: return float_extreme(e, op == EXPR_MAX, a, b);
 	case EXPR_LT: return LLVMBuildFCmp(bd, LLVMRealOLT, a, b, "");
 	case EXPR_LE: return LLVMBuildFCmp(bd, LLVMRealOLE, a, b, "");
 	case EXPR_GT: return LLVMBuildFCmp(bd, LLVMRealOGT, a, b, "");
@@ -305,13 +344,15 @@ static LLVMValueRef float_op(struct emitter *e, enum expr_op op, enum dtype t, i
 	}
 }
 
-LLVMValueRef emit_scalar(struct emitter *e, enum expr_op op, enum dtype operand, int lanes, LLVMValueRef *arg)
+LLVMValueRef emit_scalar(struct emitter *e, enum expr_op op, enum dtype operand, int lanes,
+			 LLVMValueRef *arg)
 {
 	if (op == EXPR_SELECT)
 		return LLVMBuildSelect(e->builder, arg[0], arg[1], arg[2], "");
 	if (operand == DT_BOOL)
 		return bool_op(e, op, arg);
-	return dtype_is_float(operand) ? float_op(e, op, operand, lanes, arg) : int_op(e, op, operand, lanes, arg);
+	return dtype_is_float(operand) ? float_op(e, op, operand, lanes, arg)
+				       : int_op(e, op, operand, lanes, arg);
 }
 
 /* ---- casts ---- */
@@ -325,7 +366,8 @@ static void int_limits(enum dtype t, int64_t *low, uint64_t *high)
 	*high = UINT64_MAX >> (64 - bits + is_signed);
 }
 
-static LLVMValueRef float_to_int(struct emitter *e, enum dtype from, enum dtype to, int lanes, LLVMValueRef x)
+static LLVMValueRef float_to_int(struct emitter *e, enum dtype from, enum dtype to, int lanes,
+				 LLVMValueRef x)
 {
 	LLVMBuilderRef bd = e->builder;
 	LLVMTypeRef types[2] = {value_type(e, to, lanes), LLVMTypeOf(x)};
@@ -333,26 +375,33 @@ static LLVMValueRef float_to_int(struct emitter *e, enum dtype from, enum dtype 
 	uint64_t high;
 
 	if (dtype_bits(to) >= 32)
-		return emit_intrinsic(e, dtype_class(to) == DTYPE_SIGNED ? "llvm.fptosi.sat" : "llvm.fptoui.sat", 2, types, 1, &x);
+		return emit_intrinsic(
+			e, dtype_class(to) == DTYPE_SIGNED ? "llvm.fptosi.sat" : "llvm.fptoui.sat",
+			2, types, 1, &x);
 	int_limits(to, &low, &high);
-	x = LLVMBuildSelect(bd, LLVMBuildFCmp(bd, LLVMRealORD, x, x, ""), x, emit_real(e, from, lanes, 0), "");
+	x = LLVMBuildSelect(bd, LLVMBuildFCmp(bd, LLVMRealORD, x, x, ""), x,
+			    emit_real(e, from, lanes, 0), "");
 	x = emit_clamp(e, true, emit_real(e, from, lanes, (double)low), x);
 	x = emit_clamp(e, false, emit_real(e, from, lanes, (double)high), x);
-	return LLVMBuildTrunc(bd, LLVMBuildFPToSI(bd, x, vector_of(e->i32, lanes), ""), types[0], "");
+	return LLVMBuildTrunc(bd, LLVMBuildFPToSI(bd, x, vector_of(e->i32, lanes), ""), types[0],
+			      "");
 }
 
-static LLVMValueRef int_resize(struct emitter *e, enum dtype from, enum dtype to, int lanes, LLVMValueRef x)
+static LLVMValueRef int_resize(struct emitter *e, enum dtype from, enum dtype to, int lanes,
+			       LLVMValueRef x)
 {
 	LLVMTypeRef type = value_type(e, to, lanes);
 
 	if (dtype_bits(to) <= dtype_bits(from))
-		return dtype_bits(to) == dtype_bits(from) ? x : LLVMBuildTrunc(e->builder, x, type, "");
+		return dtype_bits(to) == dtype_bits(from) ? x
+							  : LLVMBuildTrunc(e->builder, x, type, "");
 	return dtype_class(from) == DTYPE_SIGNED ? LLVMBuildSExt(e->builder, x, type, "")
 						 : LLVMBuildZExt(e->builder, x, type, "");
 }
 
 /* Clamps x of type `from` to what `to` can hold. */
-static LLVMValueRef int_clamp(struct emitter *e, enum dtype from, enum dtype to, int lanes, LLVMValueRef x)
+static LLVMValueRef int_clamp(struct emitter *e, enum dtype from, enum dtype to, int lanes,
+			      LLVMValueRef x)
 {
 	LLVMValueRef arg[2] = {x};
 	int64_t from_low, to_low;
@@ -371,7 +420,8 @@ static LLVMValueRef int_clamp(struct emitter *e, enum dtype from, enum dtype to,
 	return arg[0];
 }
 
-LLVMValueRef emit_cast(struct emitter *e, enum expr_op op, enum dtype from, enum dtype to, int lanes, LLVMValueRef x)
+LLVMValueRef emit_cast(struct emitter *e, enum expr_op op, enum dtype from, enum dtype to,
+		       int lanes, LLVMValueRef x)
 {
 	LLVMBuilderRef bd = e->builder;
 	LLVMTypeRef type = value_type(e, to, lanes);
@@ -381,16 +431,20 @@ LLVMValueRef emit_cast(struct emitter *e, enum expr_op op, enum dtype from, enum
 	if (op == EXPR_BITS_CAST && from != DT_BOOL && to != DT_BOOL)
 		return LLVMBuildBitCast(bd, x, type, "");
 	if (to == DT_BOOL)
-		return dtype_is_float(from) ? LLVMBuildFCmp(bd, LLVMRealUNE, x, emit_real(e, from, lanes, 0), "")
-					    : LLVMBuildICmp(bd, LLVMIntNE, x, value_int(e, from, lanes, 0), "");
+		return dtype_is_float(from)
+			       ? LLVMBuildFCmp(bd, LLVMRealUNE, x, emit_real(e, from, lanes, 0), "")
+			       : LLVMBuildICmp(bd, LLVMIntNE, x, value_int(e, from, lanes, 0), "");
 	if (from == DT_BOOL)
-		return dtype_is_float(to) ? LLVMBuildUIToFP(bd, x, type, "") : LLVMBuildZExt(bd, x, type, "");
+		return dtype_is_float(to) ? LLVMBuildUIToFP(bd, x, type, "")
+					  : LLVMBuildZExt(bd, x, type, "");
 	if (dtype_is_float(from) && dtype_is_float(to))
-		return to == DT_F64 ? LLVMBuildFPExt(bd, x, type, "") : LLVMBuildFPTrunc(bd, x, type, "");
+		return to == DT_F64 ? LLVMBuildFPExt(bd, x, type, "")
+				    : LLVMBuildFPTrunc(bd, x, type, "");
 	if (dtype_is_float(from))
 		return float_to_int(e, from, to, lanes, x);
 	if (dtype_is_float(to))
-		return dtype_class(from) == DTYPE_SIGNED ? LLVMBuildSIToFP(bd, x, type, "") : LLVMBuildUIToFP(bd, x, type, "");
+		return dtype_class(from) == DTYPE_SIGNED ? LLVMBuildSIToFP(bd, x, type, "")
+							 : LLVMBuildUIToFP(bd, x, type, "");
 	if (op == EXPR_SAT_CAST)
 		x = int_clamp(e, from, to, lanes, x);
 	return int_resize(e, from, to, lanes, x);

@@ -48,7 +48,8 @@ static void store_word(struct setup_emitter *s, int word, LLVMValueRef value)
 {
 	LLVMValueRef at = const_i64(s->e, (int64_t)word * 8);
 
-	LLVMBuildStore(s->e->builder, value, LLVMBuildGEP2(s->e->builder, s->e->i8, s->words, &at, 1, ""));
+	LLVMBuildStore(s->e->builder, value,
+		       LLVMBuildGEP2(s->e->builder, s->e->i8, s->words, &at, 1, ""));
 }
 
 static bool is_symbol_word(const struct program *p, int word)
@@ -70,7 +71,8 @@ static bool reads_late(const struct program *p, dim d)
  * loop, in the late stage that follows all others. */
 static int stage_of_check(const struct program *p, const struct require *q)
 {
-	int left = dim_stage(q->left), right = dim_stage(q->right), stage = left > right ? left : right;
+	int left = dim_stage(q->left), right = dim_stage(q->right),
+	    stage = left > right ? left : right;
 
 	return reads_late(p, q->left) || reads_late(p, q->right) ? p->stage_count + stage : stage;
 }
@@ -89,8 +91,10 @@ static void emit_checks(struct setup_emitter *s, LLVMValueRef function, int stag
 			continue;
 		bad = LLVMAppendBasicBlockInContext(e->context, function, "");
 		good = LLVMAppendBasicBlockInContext(e->context, function, "");
-		equal = LLVMBuildICmp(e->builder, LLVMIntEQ, load_at(e, e->i64, s->words, (int64_t)s->p->check_left[i] * 8),
-				      load_at(e, e->i64, s->words, (int64_t)s->p->check_right[i] * 8), "");
+		equal = LLVMBuildICmp(
+			e->builder, LLVMIntEQ,
+			load_at(e, e->i64, s->words, (int64_t)s->p->check_left[i] * 8),
+			load_at(e, e->i64, s->words, (int64_t)s->p->check_right[i] * 8), "");
 		LLVMBuildCondBr(e->builder, equal, good, bad);
 		LLVMPositionBuilderAtEnd(e->builder, bad);
 		LLVMBuildRet(e->builder, const_i32(e, 1 + i));
@@ -145,8 +149,11 @@ LLVMValueRef emit_setup(struct emitter *e, struct program *p)
 	LLVMValueRef choice;
 
 	LLVMPositionBuilderAtEnd(e->builder, entry);
-	s.words = LLVMBuildLoad2(e->builder, e->ptr, frame_field(e, LLVMGetParam(f, 0), offsetof(struct hone_frame, words)), "words");
-	choice = LLVMBuildSwitch(e->builder, LLVMGetParam(f, 1), other, (unsigned)p->stage_count * 2 + 1);
+	s.words = LLVMBuildLoad2(
+		e->builder, e->ptr,
+		frame_field(e, LLVMGetParam(f, 0), offsetof(struct hone_frame, words)), "words");
+	choice = LLVMBuildSwitch(e->builder, LLVMGetParam(f, 1), other,
+				 (unsigned)p->stage_count * 2 + 1);
 	for (int stage = 0; stage <= p->stage_count * 2; stage++) {
 		LLVMBasicBlockRef block = LLVMAppendBasicBlockInContext(e->context, f, "");
 

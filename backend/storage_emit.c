@@ -49,7 +49,10 @@ static LLVMValueRef select_(struct bits *b, LLVMValueRef c, LLVMValueRef x, LLVM
 }
 static float power(int exponent)
 {
-	union { uint32_t i; float f; } u = {.i = (uint32_t)(127 + exponent) << 23};
+	union {
+		uint32_t i;
+		float f;
+	} u = {.i = (uint32_t)(127 + exponent) << 23};
 
 	return u.f;
 }
@@ -63,7 +66,8 @@ static LLVMValueRef decode_small(struct bits *b, const struct format *f, LLVMVal
 	LLVMValueRef size = and_(b, code, magnitude), x, sign, special;
 
 	x = as_float(b, LLVMBuildShl(bd, size, num(b, (uint32_t)(23 - f->mantissa)), ""));
-	x = as_int(b, LLVMBuildFMul(bd, x, emit_real(b->e, DT_F32, b->lanes, power(127 - f->bias)), ""));
+	x = as_int(b, LLVMBuildFMul(bd, x, emit_real(b->e, DT_F32, b->lanes, power(127 - f->bias)),
+				    ""));
 	if (f->infinite) {
 		special = LLVMBuildICmp(bd, LLVMIntUGT, size, num(b, f->largest), "");
 		x = select_(b, special, LLVMBuildOr(bd, x, num(b, 0x7f800000), ""), x);
@@ -71,7 +75,8 @@ static LLVMValueRef decode_small(struct bits *b, const struct format *f, LLVMVal
 		special = LLVMBuildICmp(bd, LLVMIntEQ, f->fnuz ? code : size, num(b, f->nan), "");
 		x = select_(b, special, num(b, 0x7fc00000), x);
 	}
-	sign = LLVMBuildShl(bd, and_(b, code, magnitude + 1), num(b, (uint32_t)(32 - f->width)), "");
+	sign = LLVMBuildShl(bd, and_(b, code, magnitude + 1), num(b, (uint32_t)(32 - f->width)),
+			    "");
 	return as_float(b, LLVMBuildOr(bd, x, sign, ""));
 }
 
@@ -81,19 +86,25 @@ static LLVMValueRef encode_small(struct bits *b, const struct format *f, LLVMVal
 {
 	LLVMBuilderRef bd = b->e->builder;
 	uint32_t drop = (uint32_t)(23 - f->mantissa);
-	LLVMValueRef all = as_int(b, value), size = and_(b, all, 0x7fffffff), code, small, magic, over, nan, sign;
+	LLVMValueRef all = as_int(b, value), size = and_(b, all, 0x7fffffff), code, small, magic,
+		     over, nan, sign;
 
 	code = LLVMBuildAdd(bd, size, num(b, (1u << (drop - 1)) - 1), "");
 	code = LLVMBuildAdd(bd, code, and_(b, LLVMBuildLShr(bd, size, num(b, drop), ""), 1), "");
-	code = LLVMBuildSub(bd, LLVMBuildLShr(bd, code, num(b, drop), ""), num(b, (uint32_t)(127 - f->bias) << f->mantissa), "");
+	code = LLVMBuildSub(bd, LLVMBuildLShr(bd, code, num(b, drop), ""),
+			    num(b, (uint32_t)(127 - f->bias) << f->mantissa), "");
 	magic = emit_real(b->e, DT_F32, b->lanes, power(23 - f->mantissa + 1 - f->bias));
-	small = LLVMBuildSub(bd, as_int(b, LLVMBuildFAdd(bd, as_float(b, size), magic, "")), as_int(b, magic), "");
-	code = select_(b, LLVMBuildICmp(bd, LLVMIntULT, size, num(b, (uint32_t)(128 - f->bias) << 23), ""), small, code);
+	small = LLVMBuildSub(bd, as_int(b, LLVMBuildFAdd(bd, as_float(b, size), magic, "")),
+			     as_int(b, magic), "");
+	code = select_(
+		b, LLVMBuildICmp(bd, LLVMIntULT, size, num(b, (uint32_t)(128 - f->bias) << 23), ""),
+		small, code);
 	over = LLVMBuildOr(bd, LLVMBuildICmp(bd, LLVMIntSGT, code, num(b, f->largest), ""),
 			   LLVMBuildICmp(bd, LLVMIntUGE, size, num(b, 0x7f800000), ""), "");
 	code = select_(b, over, num(b, f->saturate ? f->largest : f->largest + 1), code);
 	nan = LLVMBuildICmp(bd, LLVMIntUGT, size, num(b, 0x7f800000), "");
-	sign = and_(b, LLVMBuildLShr(bd, all, num(b, (uint32_t)(32 - f->width)), ""), 1u << (f->width - 1));
+	sign = and_(b, LLVMBuildLShr(bd, all, num(b, (uint32_t)(32 - f->width)), ""),
+		    1u << (f->width - 1));
 	if (f->fnuz) {
 		LLVMValueRef zero = LLVMBuildICmp(bd, LLVMIntEQ, code, num(b, 0), "");
 
@@ -115,10 +126,7 @@ static LLVMValueRef encode_bf16(struct bits *b, LLVMValueRef value)
 	return LLVMBuildLShr(bd, r, num(b, 16), "");
 }
 
-static bool has_half(const struct emitter *e)
-{
-	return e->target->isa != ISA_X86_V2;
-}
+static bool has_half(const struct emitter *e) { return e->target->isa != ISA_X86_V2; }
 
 LLVMValueRef emit_decode(struct emitter *e, enum dtype storage, int lanes, LLVMValueRef x)
 {

@@ -14,10 +14,7 @@ struct tables {
 
 /* ---- constants ---- */
 
-static LLVMValueRef null(struct tables *t)
-{
-	return LLVMConstNull(t->e->ptr);
-}
+static LLVMValueRef null(struct tables *t) { return LLVMConstNull(t->e->ptr); }
 
 static LLVMValueRef global(struct tables *t, LLVMValueRef value)
 {
@@ -44,7 +41,8 @@ static LLVMValueRef record(struct tables *t, int count, LLVMValueRef *fields)
 /* A global array of structs of one type; NULL when empty. */
 static LLVMValueRef array(struct tables *t, int count, LLVMValueRef *rows)
 {
-	return count ? global(t, LLVMConstArray(LLVMTypeOf(rows[0]), rows, (unsigned)count)) : null(t);
+	return count ? global(t, LLVMConstArray(LLVMTypeOf(rows[0]), rows, (unsigned)count))
+		     : null(t);
 }
 
 static LLVMValueRef *rows_of(struct tables *t, int count)
@@ -76,7 +74,8 @@ static LLVMValueRef io_dims(struct tables *t, const struct type *type)
 
 static LLVMValueRef io_row(struct tables *t, const char *name, const struct type *type)
 {
-	LLVMValueRef fields[6] = {text(t, name), i32(t, type->dtype), i32(t, type->rank), io_dims(t, type), i32(t, -1), null(t)};
+	LLVMValueRef fields[6] = {text(t, name),    i32(t, type->dtype), i32(t, type->rank),
+				  io_dims(t, type), i32(t, -1),          null(t)};
 
 	return record(t, 6, fields);
 }
@@ -106,7 +105,8 @@ static LLVMValueRef params(struct tables *t)
 
 	for (int i = 0; i < t->p->params.count; i++) {
 		const struct attrs_param *a = t->p->params.at[i]->attrs;
-		LLVMValueRef fields[4] = {text(t, a->name), f64(t, a->initial), f64(t, -__builtin_inf()), f64(t, __builtin_inf())};
+		LLVMValueRef fields[4] = {text(t, a->name), f64(t, a->initial),
+					  f64(t, -__builtin_inf()), f64(t, __builtin_inf())};
 
 		rows[i] = record(t, 4, fields);
 	}
@@ -118,7 +118,10 @@ static LLVMValueRef params(struct tables *t)
 static LLVMValueRef dim_ref(struct tables *t, dim d)
 {
 	int word = !d || dim_is_const(d) ? -1 : program_word(t->p, d);
-	LLVMValueRef fields[3] = {i64(t, !d ? -1 : word < 0 ? d->value : 0), i32(t, word), i32(t, 0)};
+	LLVMValueRef fields[3] = {i64(t, !d         ? -1
+					 : word < 0 ? d->value
+						    : 0),
+				  i32(t, word), i32(t, 0)};
 
 	return record(t, 3, fields);
 }
@@ -128,7 +131,8 @@ static LLVMValueRef dim_refs(struct tables *t, const struct type *type, bool bou
 	LLVMValueRef *rows = rows_of(t, type->rank);
 
 	for (int i = 0; i < type->rank; i++)
-		rows[i] = dim_ref(t, bound ? dim_static_bound(&t->p->graph->dims, type->dims[i]) : type->dims[i]);
+		rows[i] = dim_ref(t, bound ? dim_static_bound(&t->p->graph->dims, type->dims[i])
+					   : type->dims[i]);
 	return array(t, type->rank, rows);
 }
 
@@ -149,8 +153,12 @@ static LLVMValueRef output_refs(struct tables *t)
 	for (int i = 0; i < t->p->output_count; i++) {
 		const struct type *type = &t->p->results[i]->type;
 		dim bytes = dim_static_bound(&t->p->graph->dims, program_bytes(t->p, type));
-		LLVMValueRef fields[6] = {i32(t, t->p->outputs[i].stage), i32(t, bytes ? program_word(t->p, bytes) : -1),
-					  i32(t, t->p->outputs[i].direct), i32(t, 0), dim_refs(t, type, false), dim_refs(t, type, true)};
+		LLVMValueRef fields[6] = {i32(t, t->p->outputs[i].stage),
+					  i32(t, bytes ? program_word(t->p, bytes) : -1),
+					  i32(t, t->p->outputs[i].direct),
+					  i32(t, 0),
+					  dim_refs(t, type, false),
+					  dim_refs(t, type, true)};
 
 		rows[i] = record(t, 6, fields);
 	}
@@ -163,8 +171,8 @@ static LLVMValueRef slots(struct tables *t)
 
 	for (int i = 0; i < t->p->slots.count; i++) {
 		const struct slot *s = &t->p->slots.at[i];
-		LLVMValueRef fields[6] = {i32(t, s->kind), i32(t, s->io), i32(t, s->bytes_word), i32(t, s->first), i32(t, s->last),
-					  i32(t, s->per_worker)};
+		LLVMValueRef fields[6] = {i32(t, s->kind),  i32(t, s->io),   i32(t, s->bytes_word),
+					  i32(t, s->first), i32(t, s->last), i32(t, s->per_worker)};
 
 		rows[i] = record(t, 6, fields);
 	}
@@ -194,10 +202,14 @@ static LLVMValueRef checks(struct tables *t)
 	for (int i = 0; i < g->requires.count; i++) {
 		const struct require *q = &g->requires.at[i];
 		const char *op = q->node->loc.op ? q->node->loc.op : op_table[q->node->op].name;
-		const char *what = arena_printf(t->e->arena, "%s%s%s(%s): %s: %s must be equal to %s", q->node->loc.node ? "node \"" : "",
-						q->node->loc.node ? q->node->loc.node : "", q->node->loc.node ? "\" " : "", op, q->what,
-						dim_text(&g->dims, t->e->arena, q->left), dim_text(&g->dims, t->e->arena, q->right));
-		LLVMValueRef fields[3] = {text(t, what), i32(t, t->p->check_left[i]), i32(t, t->p->check_right[i])};
+		const char *what = arena_printf(
+			t->e->arena, "%s%s%s(%s): %s: %s must be equal to %s",
+			q->node->loc.node ? "node \"" : "",
+			q->node->loc.node ? q->node->loc.node : "", q->node->loc.node ? "\" " : "",
+			op, q->what, dim_text(&g->dims, t->e->arena, q->left),
+			dim_text(&g->dims, t->e->arena, q->right));
+		LLVMValueRef fields[3] = {text(t, what), i32(t, t->p->check_left[i]),
+					  i32(t, t->p->check_right[i])};
 
 		rows[i] = record(t, 3, fields);
 	}
@@ -235,10 +247,24 @@ static LLVMValueRef program(struct tables *t, LLVMValueRef setup, LLVMValueRef r
 {
 	struct program *p = t->p;
 	LLVMValueRef dims = input_dims(t), outs = output_refs(t); /* these may add words */
-	LLVMValueRef fields[] = {
-		i64(t, (int64_t)p->target->cpu_bits), i32(t, p->words.count), i32(t, p->graph->dims.symbol_count), i32(t, p->slots.count),
-		i32(t, p->step_count), i32(t, p->graph->requires.count), i32(t, p->nodes.count), i32(t, p->input_symbol_count), i32(t, 0),
-		symbols(t), slots(t), checks(t), node_texts(t), dims, outs, weights(t), setup, run};
+	LLVMValueRef fields[] = {i64(t, (int64_t)p->target->cpu_bits),
+				 i32(t, p->words.count),
+				 i32(t, p->graph->dims.symbol_count),
+				 i32(t, p->slots.count),
+				 i32(t, p->step_count),
+				 i32(t, p->graph->requires.count),
+				 i32(t, p->nodes.count),
+				 i32(t, p->input_symbol_count),
+				 i32(t, 0),
+				 symbols(t),
+				 slots(t),
+				 checks(t),
+				 node_texts(t),
+				 dims,
+				 outs,
+				 weights(t),
+				 setup,
+				 run};
 
 	return global(t, record(t, sizeof(fields) / sizeof(*fields), fields));
 }
@@ -247,7 +273,8 @@ static LLVMValueRef program(struct tables *t, LLVMValueRef setup, LLVMValueRef r
 
 static LLVMValueRef runtime_function(struct tables *t, const char *name)
 {
-	LLVMTypeRef type = LLVMFunctionType(t->e->void_, NULL, 0, 0); /* only its address is taken */
+	LLVMTypeRef type =
+		LLVMFunctionType(t->e->void_, NULL, 0, 0); /* only its address is taken */
 	LLVMValueRef f = LLVMAddFunction(t->e->module, name, type);
 
 	LLVMSetVisibility(f, LLVMHiddenVisibility);
@@ -259,20 +286,24 @@ static const char *json_text(struct arena *a, const char *s)
 	const char *out = "\"";
 
 	for (; *s; s++)
-		out = (unsigned char)*s < 32 || *s == '"' || *s == '\\' ? arena_printf(a, "%s\\u%04x", out, (unsigned char)*s)
-									 : arena_printf(a, "%s%c", out, *s);
+		out = (unsigned char)*s < 32 || *s == '"' || *s == '\\'
+			      ? arena_printf(a, "%s\\u%04x", out, (unsigned char)*s)
+			      : arena_printf(a, "%s%c", out, *s);
 	return arena_printf(a, "%s\"", out);
 }
 
-static const char *json_io(struct tables *t, const char *out, const char *name, const struct type *type)
+static const char *json_io(struct tables *t, const char *out, const char *name,
+			   const struct type *type)
 {
 	struct arena *a = t->e->arena;
 
-	out = arena_printf(a, "%s{\"name\":%s,\"dtype\":\"%s\",\"dims\":[", out, json_text(a, name), dtype_name(type->dtype));
+	out = arena_printf(a, "%s{\"name\":%s,\"dtype\":\"%s\",\"dims\":[", out, json_text(a, name),
+			   dtype_name(type->dtype));
 	for (int i = 0; i < type->rank; i++) {
 		const char *d = dim_text(&t->p->graph->dims, a, type->dims[i]);
 
-		out = arena_printf(a, "%s%s%s", out, i ? "," : "", dim_is_const(type->dims[i]) ? d : json_text(a, d));
+		out = arena_printf(a, "%s%s%s", out, i ? "," : "",
+				   dim_is_const(type->dims[i]) ? d : json_text(a, d));
 	}
 	return arena_printf(a, "%s]}", out);
 }
@@ -284,15 +315,18 @@ static const char *signature(struct tables *t)
 	const char *out = "{\"inputs\":[";
 
 	for (int i = 0; i < r->param_count; i++)
-		out = json_io(t, arena_printf(a, "%s%s", out, i ? "," : ""), t->p->graph->input_names[i], &r->params[i]->type);
+		out = json_io(t, arena_printf(a, "%s%s", out, i ? "," : ""),
+			      t->p->graph->input_names[i], &r->params[i]->type);
 	out = arena_printf(a, "%s],\"outputs\":[", out);
 	for (int i = 0; i < t->p->output_count; i++)
-		out = json_io(t, arena_printf(a, "%s%s", out, i ? "," : ""), t->p->output_names[i], &t->p->results[i]->type);
+		out = json_io(t, arena_printf(a, "%s%s", out, i ? "," : ""), t->p->output_names[i],
+			      &t->p->results[i]->type);
 	out = arena_printf(a, "%s],\"params\":[", out);
 	for (int i = 0; i < t->p->params.count; i++) {
 		const struct attrs_param *q = t->p->params.at[i]->attrs;
 
-		out = arena_printf(a, "%s%s{\"name\":%s,\"default\":%.17g}", out, i ? "," : "", json_text(a, q->name), q->initial);
+		out = arena_printf(a, "%s%s{\"name\":%s,\"default\":%.17g}", out, i ? "," : "",
+				   json_text(a, q->name), q->initial);
 	}
 	return arena_printf(a, "%s]}", out);
 }
@@ -301,15 +335,31 @@ static LLVMValueRef model(struct tables *t, LLVMValueRef setup, LLVMValueRef run
 {
 	struct emitter *e = t->e;
 	const struct program *p = t->p;
-	LLVMValueRef fields[] = {
-		i32(t, sizeof(hone_model)), i32(t, HONE_ABI_VERSION), text(t, t->o->name), text(t, signature(t)),
-		text(t, "hone " HONE_VERSION), text(t, t->o->passes), text(t, p->target->spec), text(t, t->o->hash),
-		i32(t, p->graph->body->param_count), i32(t, p->output_count), i32(t, p->params.count), i32(t, 0),
-		inputs(t), outputs(t), params(t), i64(t, p->weight_bytes),
-		runtime_function(t, "hone_rt_arena_bytes"), runtime_function(t, "hone_rt_context_create"),
-		runtime_function(t, "hone_rt_output_dims"), runtime_function(t, "hone_rt_run"),
-		runtime_function(t, "hone_rt_set_param"), runtime_function(t, "hone_rt_error"),
-		runtime_function(t, "hone_rt_context_destroy"), program(t, setup, run), LLVMConstNull(LLVMArrayType(e->ptr, 4))};
+	LLVMValueRef fields[] = {i32(t, sizeof(hone_model)),
+				 i32(t, HONE_ABI_VERSION),
+				 text(t, t->o->name),
+				 text(t, signature(t)),
+				 text(t, "hone " HONE_VERSION),
+				 text(t, t->o->passes),
+				 text(t, p->target->spec),
+				 text(t, t->o->hash),
+				 i32(t, p->graph->body->param_count),
+				 i32(t, p->output_count),
+				 i32(t, p->params.count),
+				 i32(t, 0),
+				 inputs(t),
+				 outputs(t),
+				 params(t),
+				 i64(t, p->weight_bytes),
+				 runtime_function(t, "hone_rt_arena_bytes"),
+				 runtime_function(t, "hone_rt_context_create"),
+				 runtime_function(t, "hone_rt_output_dims"),
+				 runtime_function(t, "hone_rt_run"),
+				 runtime_function(t, "hone_rt_set_param"),
+				 runtime_function(t, "hone_rt_error"),
+				 runtime_function(t, "hone_rt_context_destroy"),
+				 program(t, setup, run),
+				 LLVMConstNull(LLVMArrayType(e->ptr, 4))};
 
 	return global(t, record(t, sizeof(fields) / sizeof(*fields), fields));
 }
@@ -332,7 +382,8 @@ static void main_function(struct tables *t, LLVMValueRef table)
 	LLVMTypeRef outer[2] = {e->i32, e->ptr}, inner[3] = {e->ptr, e->i32, e->ptr};
 	LLVMTypeRef type = LLVMFunctionType(e->i32, inner, 3, 0);
 	LLVMValueRef callee = LLVMAddFunction(e->module, "hone_exe_main", type);
-	LLVMValueRef f = emitter_function(e, "main", LLVMFunctionType(e->i32, outer, 2, 0), true), args[3];
+	LLVMValueRef f = emitter_function(e, "main", LLVMFunctionType(e->i32, outer, 2, 0), true),
+		     args[3];
 
 	LLVMSetVisibility(callee, LLVMHiddenVisibility);
 	args[0] = table;
@@ -342,7 +393,8 @@ static void main_function(struct tables *t, LLVMValueRef table)
 	LLVMBuildRet(e->builder, LLVMBuildCall2(e->builder, type, callee, args, 3, ""));
 }
 
-void emit_tables(struct emitter *e, struct program *p, const struct emit_options *o, LLVMValueRef setup, LLVMValueRef run)
+void emit_tables(struct emitter *e, struct program *p, const struct emit_options *o,
+		 LLVMValueRef setup, LLVMValueRef run)
 {
 	struct tables t = {e, p, o};
 	LLVMValueRef table = model(&t, setup, run);

@@ -23,9 +23,10 @@ static const struct level {
 	uint64_t bits;
 	int64_t l1, l2, l3;
 } levels[] = {
-	{"x86-64-v2", "v2", FEATURES_V2, "x86-64-v2", ISA_X86_V2, 16, HONE_CPU_V2, 32768, 262144, 8 << 20},
-	{"x86-64-v3", "v3", FEATURES_V3, "x86-64-v3", ISA_X86_V3, 32, HONE_CPU_V2 | HONE_CPU_V3, 32768,
-	 262144, 8 << 20},
+	{"x86-64-v2", "v2", FEATURES_V2, "x86-64-v2", ISA_X86_V2, 16, HONE_CPU_V2, 32768, 262144,
+	 8 << 20},
+	{"x86-64-v3", "v3", FEATURES_V3, "x86-64-v3", ISA_X86_V3, 32, HONE_CPU_V2 | HONE_CPU_V3,
+	 32768, 262144, 8 << 20},
 	{"x86-64-v4", "v4", FEATURES_V4, "x86-64-v4", ISA_X86_V4, 64,
 	 HONE_CPU_V2 | HONE_CPU_V3 | HONE_CPU_V4, 32768, 1048576, 16 << 20},
 	{"neon", "neon", "+neon,+fp-armv8", "generic", ISA_NEON, 16, 0, 32768, 524288, 4 << 20},
@@ -106,7 +107,8 @@ static bool resolve_native(struct arena *a, struct target *t, struct diag *d)
 	}
 	if (level < 0)
 		return diag_add(d, DIAG_UNSUPPORTED, (struct loc){0},
-				"this processor lacks x86-64-v2 (SSE4.2), the lowest level hone compiles for");
+				"this processor lacks x86-64-v2 (SSE4.2), the lowest level hone "
+				"compiles for");
 	take_level(t, &levels[level]);
 	for (int i = 0; i < EXTRAS; i++) {
 		if (have & extras[i].bit)
@@ -126,7 +128,8 @@ static bool is_word(const char *text, size_t length, const char *word)
 }
 
 /* level := NAME ("+" EXTRA)* */
-static bool parse_level(const char *text, size_t length, struct arena *a, struct target *t, struct diag *d)
+static bool parse_level(const char *text, size_t length, struct arena *a, struct target *t,
+			struct diag *d)
 {
 	size_t n = strcspn(text, "+,");
 
@@ -136,12 +139,15 @@ static bool parse_level(const char *text, size_t length, struct arena *a, struct
 	} else {
 		int i = 0;
 
-		while (i < LEVELS && !is_word(text, n, levels[i].name) && !is_word(text, n, levels[i].alias))
+		while (i < LEVELS && !is_word(text, n, levels[i].name) &&
+		       !is_word(text, n, levels[i].alias))
 			i++;
 		if (i == LEVELS)
-			return diag_add(d, DIAG_USAGE, (struct loc){0},
-					"--cpu: unknown level \"%.*s\"; use native, x86-64-v2, x86-64-v3, "
-					"x86-64-v4 (+vnni +bf16 +fp16 +amx) or neon", (int)n, text);
+			return diag_add(
+				d, DIAG_USAGE, (struct loc){0},
+				"--cpu: unknown level \"%.*s\"; use native, x86-64-v2, x86-64-v3, "
+				"x86-64-v4 (+vnni +bf16 +fp16 +amx) or neon",
+				(int)n, text);
 		take_level(t, &levels[i]);
 	}
 	while (n < length) {
@@ -153,7 +159,8 @@ static bool parse_level(const char *text, size_t length, struct arena *a, struct
 			i++;
 		if (i == EXTRAS || t->isa != ISA_X86_V4)
 			return diag_add(d, DIAG_USAGE, (struct loc){0},
-					"--cpu: \"+%.*s\" is not an extension of this level", (int)m, word);
+					"--cpu: \"+%.*s\" is not an extension of this level",
+					(int)m, word);
 		take_extra(a, t, &extras[i]);
 		n += 1 + m;
 	}
@@ -161,26 +168,31 @@ static bool parse_level(const char *text, size_t length, struct arena *a, struct
 }
 
 /* setting := ("l1" | "l2" | "l3") "=" BYTES | "tune" "=" NAME */
-static bool parse_setting(const char *text, size_t length, struct arena *a, struct target *t, struct diag *d)
+static bool parse_setting(const char *text, size_t length, struct arena *a, struct target *t,
+			  struct diag *d)
 {
 	char *copy = arena_printf(a, "%.*s", (int)length, text), *value = strchr(copy, '='), *end;
 	int64_t *size = NULL;
 
 	if (value) {
 		*value++ = 0;
-		if (!strcmp(copy, "tune") && *value && strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789-_") ==
-							       strlen(value)) {
+		if (!strcmp(copy, "tune") && *value &&
+		    strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789-_") == strlen(value)) {
 			t->tune = value;
 			return true;
 		}
-		size = !strcmp(copy, "l1") ? &t->l1 : !strcmp(copy, "l2") ? &t->l2 : !strcmp(copy, "l3") ? &t->l3 : NULL;
+		size = !strcmp(copy, "l1")   ? &t->l1
+		       : !strcmp(copy, "l2") ? &t->l2
+		       : !strcmp(copy, "l3") ? &t->l3
+					     : NULL;
 	}
 	if (size) {
 		*size = strtoll(value, &end, 10);
 		if (!*end && *size > 0 && *size <= INT64_C(1) << 40)
 			return true;
 	}
-	return diag_add(d, DIAG_USAGE, (struct loc){0}, "--cpu: bad setting \"%.*s\"; use l1=, l2= or l3= with bytes, or tune=NAME",
+	return diag_add(d, DIAG_USAGE, (struct loc){0},
+			"--cpu: bad setting \"%.*s\"; use l1=, l2= or l3= with bytes, or tune=NAME",
 			(int)length, text);
 }
 
@@ -196,8 +208,8 @@ static const char *spec_text(struct arena *a, const struct target *t)
 		if (*extra_field((struct target *)t, &extras[i]))
 			text = arena_printf(a, "%s+%s", text, extras[i].name);
 	}
-	return arena_printf(a, "%s,l1=%lld,l2=%lld,l3=%lld,tune=%s", text, (long long)t->l1, (long long)t->l2,
-			    (long long)t->l3, t->tune);
+	return arena_printf(a, "%s,l1=%lld,l2=%lld,l3=%lld,tune=%s", text, (long long)t->l1,
+			    (long long)t->l2, (long long)t->l3, t->tune);
 }
 
 static bool runs_here(const struct target *t)
@@ -222,7 +234,8 @@ static bool is_arm(const char *triple)
 	return !strncmp(triple, "aarch64", 7) || !strncmp(triple, "arm64", 5);
 }
 
-bool target_resolve(const char *cpu, const char *triple, struct arena *a, struct target *out, struct diag *d)
+bool target_resolve(const char *cpu, const char *triple, struct arena *a, struct target *out,
+		    struct diag *d)
 {
 	size_t n = strcspn(cpu, ",");
 
@@ -245,8 +258,8 @@ bool target_resolve(const char *cpu, const char *triple, struct arena *a, struct
 		return diag_add(d, DIAG_UNSUPPORTED, (struct loc){0},
 				"--target %s: hone compiles for x86_64 and aarch64 Linux", triple);
 	if (is_arm(triple) != (out->isa == ISA_NEON))
-		return diag_add(d, DIAG_USAGE, (struct loc){0}, "--cpu %s does not belong to --target %s", cpu,
-				triple);
+		return diag_add(d, DIAG_USAGE, (struct loc){0},
+				"--cpu %s does not belong to --target %s", cpu, triple);
 	out->spec = spec_text(a, out);
 	out->host = runs_here(out);
 	return true;

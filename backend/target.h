@@ -12,20 +12,23 @@ enum isa { ISA_X86_V2, ISA_X86_V3, ISA_X86_V4, ISA_NEON };
 struct target {
 	enum isa isa;
 	bool vnni, bf16, fp16, amx;
-	bool host;               /* runs on this machine */
-	int vector_bytes;        /* 16, 32, 64 */
-	int64_t l1, l2, l3;      /* bytes a core can use */
-	const char *triple;      /* "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu" */
-	const char *tune;        /* LLVM CPU name for scheduling */
-	const char *features;    /* LLVM feature string: features are taken from here, never from a CPU name */
-	const char *spec;        /* the resolved --cpu text, e.g. "x86-64-v4+vnni,l1=32768,l2=1048576,l3=16777216" */
-	uint64_t cpu_bits;       /* enum hone_cpu bits that a machine must have (0 on aarch64) */
-	int sanitize;            /* 0, or SANITIZE_ADDRESS, SANITIZE_THREAD: instrument emitted code */
+	bool host;          /* runs on this machine */
+	int vector_bytes;   /* 16, 32, 64 */
+	int64_t l1, l2, l3; /* bytes a core can use */
+	const char *triple; /* "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu" */
+	const char *tune;   /* LLVM CPU name for scheduling */
+	const char *
+		features; /* LLVM feature string: features are taken from here, never from a CPU name */
+	const char *
+		spec; /* the resolved --cpu text, e.g. "x86-64-v4+vnni,l1=32768,l2=1048576,l3=16777216" */
+	uint64_t cpu_bits; /* enum hone_cpu bits that a machine must have (0 on aarch64) */
+	int sanitize;      /* 0, or SANITIZE_ADDRESS, SANITIZE_THREAD: instrument emitted code */
 };
 enum { SANITIZE_NONE, SANITIZE_ADDRESS, SANITIZE_THREAD };
 
 /* cpu: "native", "x86-64-v2|v3|v4[+vnni][+bf16][+amx]" (also v2, v3, v4), "neon", with optional ",l1=,l2=,l3=".
  * triple: NULL for the host's. Strings live in `a`. */
-bool target_resolve(const char *cpu, const char *triple, struct arena *a, struct target *out, struct diag *d);
+bool target_resolve(const char *cpu, const char *triple, struct arena *a, struct target *out,
+		    struct diag *d);
 
 #endif

@@ -38,10 +38,14 @@ struct bench_result {
 enum { RUNS_MAX = 100000 };
 
 /* Runs until the time is over, at least 5 times. Outputs keep their buffers from the first run. */
-static bool measure(struct session *s, const struct tensors *in, double seconds, struct bench_result *r)
+static bool measure(struct session *s, const struct tensors *in, double seconds,
+		    struct bench_result *r)
 {
-	hone_options options = {.size = sizeof(options), .threads = (uint32_t)r->threads, .allocate = output_allocate};
-	struct tensors out = {s->compiled->output_count, calloc((size_t)s->compiled->output_count + 1, sizeof(hone_tensor))};
+	hone_options options = {.size = sizeof(options),
+				.threads = (uint32_t)r->threads,
+				.allocate = output_allocate};
+	struct tensors out = {s->compiled->output_count,
+			      calloc((size_t)s->compiled->output_count + 1, sizeof(hone_tensor))};
 	double *times = malloc(RUNS_MAX * sizeof(*times)), end, start;
 	hone_context *c = NULL;
 	char text[512] = "";
@@ -51,9 +55,11 @@ static bool measure(struct session *s, const struct tensors *in, double seconds,
 		diag_add(&s->diag, DIAG_DIFFER, (struct loc){0}, "%s", text);
 	start = now_ms();
 	if (ok && hone_run(c, in->at, out.at) != HONE_OK)
-		ok = diag_add(&s->diag, DIAG_DIFFER, (struct loc){.file = s->path}, "%s", hone_error(c));
+		ok = diag_add(&s->diag, DIAG_DIFFER, (struct loc){.file = s->path}, "%s",
+			      hone_error(c));
 	r->first = now_ms() - start;
-	for (end = now_ms() + seconds * 1e3; ok && r->runs < RUNS_MAX && (r->runs < 5 || now_ms() < end); r->runs++) {
+	for (end = now_ms() + seconds * 1e3;
+	     ok && r->runs < RUNS_MAX && (r->runs < 5 || now_ms() < end); r->runs++) {
 		start = now_ms();
 		hone_run(c, in->at, out.at);
 		times[r->runs] = now_ms() - start;
@@ -71,17 +77,23 @@ static bool measure(struct session *s, const struct tensors *in, double seconds,
 	return ok;
 }
 
-static void print_result(const struct session *s, const struct bench_result *r, int index, int count)
+static void print_result(const struct session *s, const struct bench_result *r, int index,
+			 int count)
 {
 	if (!s->json)
-		printf("%d thread%s: p50 %.4f ms, p90 %.4f, p99 %.4f, min %.4f, first run %.4f (%d runs)\n", r->threads, r->threads > 1 ? "s" : "",
-		       r->p50, r->p90, r->p99, r->min, r->first, r->runs);
+		printf("%d thread%s: p50 %.4f ms, p90 %.4f, p99 %.4f, min %.4f, first run %.4f (%d "
+		       "runs)\n",
+		       r->threads, r->threads > 1 ? "s" : "", r->p50, r->p90, r->p99, r->min,
+		       r->first, r->runs);
 	else if (index == 0)
-		printf("{\"model\":\"%s\",\"cpu\":\"%s\",\"p50_ms\":%.6f,\"p90_ms\":%.6f,\"p99_ms\":%.6f,\"min_ms\":%.6f,\"first_ms\":%.6f,\"threads\":%d,\"runs\":%d%s",
-		       s->path, s->compiled->cpu, r->p50, r->p90, r->p99, r->min, r->first, r->threads, r->runs, count > 1 ? ",\"more\":[" : "");
+		printf("{\"model\":\"%s\",\"cpu\":\"%s\",\"p50_ms\":%.6f,\"p90_ms\":%.6f,\"p99_"
+		       "ms\":%.6f,\"min_ms\":%.6f,\"first_ms\":%.6f,\"threads\":%d,\"runs\":%d%s",
+		       s->path, s->compiled->cpu, r->p50, r->p90, r->p99, r->min, r->first,
+		       r->threads, r->runs, count > 1 ? ",\"more\":[" : "");
 	else
-		printf("%s{\"p50_ms\":%.6f,\"p90_ms\":%.6f,\"p99_ms\":%.6f,\"min_ms\":%.6f,\"threads\":%d,\"runs\":%d}", index > 1 ? "," : "", r->p50, r->p90, r->p99,
-		       r->min, r->threads, r->runs);
+		printf("%s{\"p50_ms\":%.6f,\"p90_ms\":%.6f,\"p99_ms\":%.6f,\"min_ms\":%.6f,"
+		       "\"threads\":%d,\"runs\":%d}",
+		       index > 1 ? "," : "", r->p50, r->p90, r->p99, r->min, r->threads, r->runs);
 	if (s->json && index == count - 1)
 		puts(count > 1 ? "]}" : "}");
 }
@@ -96,7 +108,8 @@ static int parse_threads(const char *text, int *threads, struct diag *d)
 		long n = strtol(text, &end, 10);
 
 		if (end == text || n < 1 || n > 256 || (*end && *end != ',')) {
-			diag_add(d, DIAG_USAGE, (struct loc){0}, "--threads: expected numbers such as 1,2");
+			diag_add(d, DIAG_USAGE, (struct loc){0},
+				 "--threads: expected numbers such as 1,2");
 			return 0;
 		}
 		threads[count++] = (int)n;
@@ -131,7 +144,8 @@ int command_bench(int argc, char **argv)
 	struct session s = {0};
 	struct bench_options o = {.threads = "1", .seconds = 1, .seed = 1};
 	const struct option own[] = {
-		{"threads", OPTION_TEXT, &o.threads, "1,2", "thread counts to measure, one after the other"},
+		{"threads", OPTION_TEXT, &o.threads, "1,2",
+		 "thread counts to measure, one after the other"},
 		{"seconds", OPTION_REAL, &o.seconds, "S", "how long each (default 1)"},
 		{"input", OPTION_LIST, &o.inputs, "FILE..", "inputs (default: random ones)"},
 		{"seed", OPTION_INT, &o.seed, "N", "for random inputs (default 1)"},

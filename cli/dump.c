@@ -53,11 +53,13 @@ int command_dump(int argc, char **argv)
 	struct session s = {0};
 	struct dump_options o = {.out = stdout};
 	const struct option own[] = {
-		{"after", OPTION_TEXT, &o.after, "PASS|all|import", "the IR after this pass, after each that changed something, or as read"},
+		{"after", OPTION_TEXT, &o.after, "PASS|all|import",
+		 "the IR after this pass, after each that changed something, or as read"},
 		{"dot", OPTION_FLAG, &o.dot, NULL, "as a Graphviz graph"},
 		{"kernels", OPTION_FLAG, &o.kernels, NULL, "the kernels with their plans"},
 		{NULL, OPTION_FLAG, NULL, NULL, NULL}};
-	enum parsed parsed = session_parse(&s, command_row("dump"), argc, argv, own, "Without options: the IR after the whole pipeline.");
+	enum parsed parsed = session_parse(&s, command_row("dump"), argc, argv, own,
+					   "Without options: the IR after the whole pipeline.");
 	bool ok = parsed == PARSED_OK && dump(&s, &o);
 
 	return session_end(&s, ok || parsed == PARSED_HELP ? 0 : 70);

@@ -44,11 +44,14 @@ static void print_library(const struct session *s)
 	if (s->json) {
 		printf("{\"name\":");
 		print_json_text(m->name);
-		printf(",\"abi\":%u,\"compiler\":\"%s\",\"cpu\":\"%s\",\"passes\":\"%s\",\"hash\":\"%s\",\"weight_bytes\":%" PRId64 ",\"signature\":%s}\n",
-		       m->abi_version, m->compiler, m->cpu, m->passes, m->hash, m->weight_bytes, m->signature);
+		printf(",\"abi\":%u,\"compiler\":\"%s\",\"cpu\":\"%s\",\"passes\":\"%s\",\"hash\":"
+		       "\"%s\",\"weight_bytes\":%" PRId64 ",\"signature\":%s}\n",
+		       m->abi_version, m->compiler, m->cpu, m->passes, m->hash, m->weight_bytes,
+		       m->signature);
 		return;
 	}
-	printf("model %s, made by %s for %s (ABI %u, hash %s)\n", m->name, m->compiler, m->cpu, m->abi_version, m->hash);
+	printf("model %s, made by %s for %s (ABI %u, hash %s)\n", m->name, m->compiler, m->cpu,
+	       m->abi_version, m->hash);
 	for (int i = 0; i < m->input_count; i++)
 		print_io("input", &m->inputs[i]);
 	for (int i = 0; i < m->output_count; i++)
@@ -79,7 +82,8 @@ static double macs_of(const struct counts *c, const struct node *n)
 	for (int i = 0; i < n->out[0]->type.rank; i++)
 		count *= (double)dim_eval(n->out[0]->type.dims[i], c->symbols);
 	if (n->op == OP_matmul)
-		return count * (double)dim_eval(n->in[0]->type.dims[n->in[0]->type.rank - 1], c->symbols);
+		return count *
+		       (double)dim_eval(n->in[0]->type.dims[n->in[0]->type.rank - 1], c->symbols);
 	for (int i = 0; i + 1 < w->rank; i++)
 		count *= (double)dim_eval(w->dims[i], c->symbols);
 	return count;
@@ -103,18 +107,22 @@ static void print_interface(struct session *s)
 	const struct region *r = s->graph->body;
 
 	for (int i = 0; i < r->param_count; i++)
-		printf("input %s: %s\n", s->graph->input_names[i], type_text(s->graph, &s->arena, &r->params[i]->type));
+		printf("input %s: %s\n", s->graph->input_names[i],
+		       type_text(s->graph, &s->arena, &r->params[i]->type));
 	for (int i = 0; i < r->result_count; i++)
-		printf("output %s: %s\n", s->graph->output_names[i], type_text(s->graph, &s->arena, &r->results[i]->type));
+		printf("output %s: %s\n", s->graph->output_names[i],
+		       type_text(s->graph, &s->arena, &r->results[i]->type));
 }
 
 static void print_json(struct session *s, const struct counts *c, const struct graph_figures *f)
 {
 	const char *join = "";
 
-	printf("{\"parameters\":%" PRId64 ",\"macs\":%.0f,\"nodes\":%d,\"kernels\":%d,\"functions\":%d,\"weight_bytes\":%" PRId64
-	       ",\"arena_bytes\":%" PRId64 ",\"dynamic\":%s,\"cpu\":\"%s\",\"ops\":{",
-	       c->parameters, c->macs, c->nodes, f->kernels, f->functions, f->weight_bytes, f->arena_bytes, f->dynamic ? "true" : "false", s->target.spec);
+	printf("{\"parameters\":%" PRId64 ",\"macs\":%.0f,\"nodes\":%d,\"kernels\":%d,"
+	       "\"functions\":%d,\"weight_bytes\":%" PRId64 ",\"arena_bytes\":%" PRId64
+	       ",\"dynamic\":%s,\"cpu\":\"%s\",\"ops\":{",
+	       c->parameters, c->macs, c->nodes, f->kernels, f->functions, f->weight_bytes,
+	       f->arena_bytes, f->dynamic ? "true" : "false", s->target.spec);
 	for (int i = 0; i < OP_COUNT; i++)
 		if (c->ops[i]) {
 			printf("%s\"%s\":%d", join, op_table[i].name, c->ops[i]);
@@ -134,9 +142,13 @@ static bool print_model(struct session *s)
 	c.graph = s->graph;
 	c.symbols = ARENA_ARRAY(&s->arena, int64_t, s->graph->dims.symbol_count + 1);
 	for (int i = 0; i < s->graph->dims.symbol_count; i++)
-		c.symbols[i] = s->graph->dims.symbols[i].min > 1 ? s->graph->dims.symbols[i].min : 1;
+		c.symbols[i] =
+			s->graph->dims.symbols[i].min > 1 ? s->graph->dims.symbols[i].min : 1;
 	graph_walk(s->graph, count_node, &c);
-	if (!pipeline_run(s->graph, &(struct pipeline_options){.passes = s->passes, .stop_after = s->stop_after}, &interpreter, &s->diag) ||
+	if (!pipeline_run(
+		    s->graph,
+		    &(struct pipeline_options){.passes = s->passes, .stop_after = s->stop_after},
+		    &interpreter, &s->diag) ||
 	    !graph_figures(s->graph, &s->target, &f, &s->diag))
 		return false;
 	if (s->json) {
@@ -144,15 +156,18 @@ static bool print_model(struct session *s)
 		return true;
 	}
 	print_interface(s);
-	printf("parameters %" PRId64 ", multiply-adds %.4g M%s\n", c.parameters, c.macs / 1e6, s->graph->dims.symbol_count ? " (free dims at their least, or 1)" : "");
+	printf("parameters %" PRId64 ", multiply-adds %.4g M%s\n", c.parameters, c.macs / 1e6,
+	       s->graph->dims.symbol_count ? " (free dims at their least, or 1)" : "");
 	printf("operators as imported:");
 	for (int i = 0; i < OP_COUNT; i++)
 		if (c.ops[i]) {
 			printf("%s %s %d", join, op_table[i].name, c.ops[i]);
 			join = ",";
 		}
-	printf("\nafter the passes: %d kernels, %d different\nweights %" PRId64 " bytes, arena %" PRId64 " bytes%s, for %s\n", f.kernels, f.functions,
-	       f.weight_bytes, f.arena_bytes, f.dynamic ? " and a dynamic arena (sizes computed from data)" : "", s->target.spec);
+	printf("\nafter the passes: %d kernels, %d different\nweights %" PRId64
+	       " bytes, arena %" PRId64 " bytes%s, for %s\n",
+	       f.kernels, f.functions, f.weight_bytes, f.arena_bytes,
+	       f.dynamic ? " and a dynamic arena (sizes computed from data)" : "", s->target.spec);
 	return true;
 }
 

@@ -7,20 +7,27 @@ static void print_onnx(bool markdown)
 {
 	struct import_doc row;
 
-	printf(markdown ? "## ONNX operators\n\n| operator | since opset | attributes | |\n|---|---|---|---|\n" : "ONNX operators\n");
+	printf(markdown ? "## ONNX operators\n\n| operator | since opset | attributes | "
+			  "|\n|---|---|---|---|\n"
+			: "ONNX operators\n");
 	for (int i = 0; import_doc_row(i, &row); i++) {
 		const char *dot = *row.domain ? "." : "";
 
 		if (markdown)
-			printf("| %s%s%s | %d%s | %s | %s |\n", row.domain, dot, row.op, row.since, row.until ? "-" : "", row.attrs ? row.attrs : "", row.doc ? row.doc : "");
+			printf("| %s%s%s | %d%s | %s | %s |\n", row.domain, dot, row.op, row.since,
+			       row.until ? "-" : "", row.attrs ? row.attrs : "",
+			       row.doc ? row.doc : "");
 		else
-			printf("  %s%s%-28s since %-3d %s\n", row.domain, dot, row.op, row.since, row.doc ? row.doc : "");
+			printf("  %s%s%-28s since %-3d %s\n", row.domain, dot, row.op, row.since,
+			       row.doc ? row.doc : "");
 	}
 }
 
 static void print_core(bool markdown)
 {
-	printf(markdown ? "\n## Core operators\n\n| operator | attributes | meaning |\n|---|---|---|\n" : "\nCore operators (the graph IR)\n");
+	printf(markdown ? "\n## Core operators\n\n| operator | attributes | meaning "
+			  "|\n|---|---|---|\n"
+			: "\nCore operators (the graph IR)\n");
 	for (int i = 0; i < OP_COUNT; i++) {
 		const struct op_row *o = &op_table[i];
 
@@ -37,13 +44,16 @@ int command_ops(int argc, char **argv)
 	struct diag d = {0};
 	struct list rest = {0};
 	bool markdown = false;
-	const struct option own[] = {{"markdown", OPTION_FLAG, &markdown, NULL, "as docs/ops.md"}, {NULL, OPTION_FLAG, NULL, NULL, NULL}};
-	enum parsed parsed = options_parse(command_row("ops"), argc, argv, own, NULL, NULL, &rest, &a, &d);
+	const struct option own[] = {{"markdown", OPTION_FLAG, &markdown, NULL, "as docs/ops.md"},
+				     {NULL, OPTION_FLAG, NULL, NULL, NULL}};
+	enum parsed parsed =
+		options_parse(command_row("ops"), argc, argv, own, NULL, NULL, &rest, &a, &d);
 	int status;
 
 	if (parsed == PARSED_OK) {
 		if (markdown)
-			printf("# Operators\n\nMade by `hone ops --markdown`; `./dev gates` checks that it is fresh.\n\n");
+			printf("# Operators\n\nMade by `hone ops --markdown`; `./dev gates` checks "
+			       "that it is fresh.\n\n");
 		print_onnx(markdown);
 		print_core(markdown);
 	}

@@ -19,13 +19,14 @@ static void print_table(const struct option *o)
 	for (; o && o->name; o++) {
 		char left[64];
 
-		snprintf(left, sizeof(left), "%s%s%s%s", strlen(o->name) == 1 ? "-" : "--", o->name, o->value ? " " : "",
-			 o->value ? o->value : "");
+		snprintf(left, sizeof(left), "%s%s%s%s", strlen(o->name) == 1 ? "-" : "--", o->name,
+			 o->value ? " " : "", o->value ? o->value : "");
 		printf("  %-28s %s\n", left, o->help);
 	}
 }
 
-static void print_help(const struct command *c, const struct option *own, const struct option *shared, const char *more)
+static void print_help(const struct command *c, const struct option *own,
+		       const struct option *shared, const char *more)
 {
 	printf("usage: hone %s %s\n\n%s\n\n", c->name, c->usage, c->summary);
 	print_table(own);
@@ -37,24 +38,20 @@ static void print_help(const struct command *c, const struct option *own, const 
 
 static bool usage_error(struct diag *d, const struct command *c, const char *word, const char *what)
 {
-	return diag_add(d, DIAG_USAGE, (struct loc){0}, "%s: %s (see hone %s --help)", word, what, c->name);
+	return diag_add(d, DIAG_USAGE, (struct loc){0}, "%s: %s (see hone %s --help)", word, what,
+			c->name);
 }
 
-static bool set_value(const struct command *c, const struct option *o, const char *word, const char *value, struct diag *d)
+static bool set_value(const struct command *c, const struct option *o, const char *word,
+		      const char *value, struct diag *d)
 {
 	char *end;
 
 	errno = 0;
 	switch (o->kind) {
-	case OPTION_TEXT:
-		*(const char **)o->at = value;
-		return true;
-	case OPTION_INT:
-		*(int64_t *)o->at = strtoll(value, &end, 10);
-		break;
-	default:
-		*(double *)o->at = strtod(value, &end);
-		break;
+	case OPTION_TEXT: *(const char **)o->at = value; return true;
+	case OPTION_INT: *(int64_t *)o->at = strtoll(value, &end, 10); break;
+	default: *(double *)o->at = strtod(value, &end); break;
 	}
 	return (*value && !*end && !errno) || usage_error(d, c, word, "takes a number");
 }
@@ -65,7 +62,8 @@ struct words {
 };
 
 /* One option, whose word is argv[at]; leaves `at` at its last word. `value` is what follows a `=`, or NULL. */
-static bool take(const struct command *c, const struct option *o, struct words *w, const char *value, struct arena *a, struct diag *d)
+static bool take(const struct command *c, const struct option *o, struct words *w,
+		 const char *value, struct arena *a, struct diag *d)
 {
 	const char *word = w->argv[w->at];
 
@@ -86,8 +84,9 @@ static bool take(const struct command *c, const struct option *o, struct words *
 	return true;
 }
 
-enum parsed options_parse(const struct command *c, int argc, char **argv, const struct option *own, const struct option *shared,
-			  const char *more, struct list *rest, struct arena *a, struct diag *d)
+enum parsed options_parse(const struct command *c, int argc, char **argv, const struct option *own,
+			  const struct option *shared, const char *more, struct list *rest,
+			  struct arena *a, struct diag *d)
 {
 	struct words w = {argc, 1, argv};
 

@@ -37,7 +37,7 @@ enum parsed { PARSED_OK, PARSED_HELP, PARSED_ERROR };
 /* Parses argv[1..]; words that belong to no option go to `rest`. --help prints usage, summary and options
  * (`more`: a paragraph after them, may be NULL). Up to two tables, each ended by a name of NULL. */
 enum parsed options_parse(const struct command *c, int argc, char **argv, const struct option *own,
-			  const struct option *shared, const char *more, struct list *rest, struct arena *a,
-			  struct diag *d);
+			  const struct option *shared, const char *more, struct list *rest,
+			  struct arena *a, struct diag *d);
 
 #endif

@@ -11,9 +11,11 @@ static const char *tolerance(enum pass_tolerance t)
 static void print_passes(bool markdown)
 {
 	if (markdown)
-		printf("# Passes\n\nMade by `hone passes --markdown`; `./dev gates` checks that it is fresh.\n\n| pass | results | what it does |\n|---|---|---|\n");
+		printf("# Passes\n\nMade by `hone passes --markdown`; `./dev gates` checks that it "
+		       "is fresh.\n\n| pass | results | what it does |\n|---|---|---|\n");
 	for (const struct pass *p = pass_table; p->name; p++)
-		printf(markdown ? "| %s | %s | %s |\n" : "  %-22s %-13s %s\n", p->name, tolerance(p->tolerance), p->summary);
+		printf(markdown ? "| %s | %s | %s |\n" : "  %-22s %-13s %s\n", p->name,
+		       tolerance(p->tolerance), p->summary);
 	printf(markdown ? "\nThe default pipeline: " : "\ndefault pipeline: ");
 	for (int i = 0; default_pipeline[i]; i++)
 		printf("%s%s", i ? ", " : "", default_pipeline[i]);
@@ -26,8 +28,11 @@ int command_passes(int argc, char **argv)
 	struct diag d = {0};
 	struct list rest = {0};
 	bool markdown = false;
-	const struct option own[] = {{"markdown", OPTION_FLAG, &markdown, NULL, "as docs/passes.md"}, {NULL, OPTION_FLAG, NULL, NULL, NULL}};
-	enum parsed parsed = options_parse(command_row("passes"), argc, argv, own, NULL, NULL, &rest, &a, &d);
+	const struct option own[] = {
+		{"markdown", OPTION_FLAG, &markdown, NULL, "as docs/passes.md"},
+		{NULL, OPTION_FLAG, NULL, NULL, NULL}};
+	enum parsed parsed =
+		options_parse(command_row("passes"), argc, argv, own, NULL, NULL, &rest, &a, &d);
 	int status;
 
 	if (parsed == PARSED_OK)

@@ -20,7 +20,8 @@ static void print_output(struct arena *a, const char *name, const hone_tensor *t
 static int output_number(const hone_model *m, const char *name, size_t length)
 {
 	for (int i = 0; i < m->output_count; i++)
-		if (strlen(m->outputs[i].name) == length && !memcmp(m->outputs[i].name, name, length))
+		if (strlen(m->outputs[i].name) == length &&
+		    !memcmp(m->outputs[i].name, name, length))
 			return i;
 	return -1;
 }
@@ -34,8 +35,11 @@ static bool write_outputs(struct session *s, const struct list *words, const hon
 		int number = equals ? output_number(m, word, (size_t)(equals - word)) : i;
 
 		if (number < 0 || number >= m->output_count)
-			return diag_add(&s->diag, DIAG_USAGE, (struct loc){0}, "%s: the model has no such output (it has %d)", word, m->output_count);
-		if (!tensor_write(equals ? equals + 1 : word, m->outputs[number].name, &outputs[number], &s->diag))
+			return diag_add(&s->diag, DIAG_USAGE, (struct loc){0},
+					"%s: the model has no such output (it has %d)", word,
+					m->output_count);
+		if (!tensor_write(equals ? equals + 1 : word, m->outputs[number].name,
+				  &outputs[number], &s->diag))
 			return false;
 	}
 	for (int i = 0; !words->count && i < m->output_count; i++)
@@ -47,12 +51,15 @@ static bool set_params(struct session *s, hone_context *c, const struct list *pa
 {
 	for (int i = 0; i < params->count; i++) {
 		const char *word = params->at[i], *equals = strchr(word, '=');
-		const char *name = equals ? arena_printf(&s->arena, "%.*s", (int)(equals - word), word) : word;
+		const char *name =
+			equals ? arena_printf(&s->arena, "%.*s", (int)(equals - word), word) : word;
 		char *end = NULL;
 		double value = equals ? strtod(equals + 1, &end) : 0;
 
 		if (!equals || !*(equals + 1) || *end || hone_set_param(c, name, value) != HONE_OK)
-			return diag_add(&s->diag, DIAG_USAGE, (struct loc){0}, "--param %s: expected NAME=VALUE with a name of the model's", word);
+			return diag_add(
+				&s->diag, DIAG_USAGE, (struct loc){0},
+				"--param %s: expected NAME=VALUE with a name of the model's", word);
 	}
 	return true;
 }
@@ -65,7 +72,9 @@ struct run_options {
 
 static bool run(struct session *s, const struct run_options *o)
 {
-	hone_options options = {.size = sizeof(options), .threads = (uint32_t)o->threads, .allocate = output_allocate};
+	hone_options options = {.size = sizeof(options),
+				.threads = (uint32_t)o->threads,
+				.allocate = output_allocate};
 	struct tensors in = {0}, out = {0};
 	hone_context *context = NULL;
 	char text[512];
@@ -75,13 +84,15 @@ static bool run(struct session *s, const struct run_options *o)
 		return false;
 	ok = o->random ? inputs_random(s->compiled, o->seed, &s->dims, &in, &s->diag)
 		       : inputs_read(s->compiled, &o->inputs, &s->arena, &in, &s->diag);
-	if (ok && hone_context_create(s->compiled, &options, &context, text, sizeof(text)) != HONE_OK)
+	if (ok &&
+	    hone_context_create(s->compiled, &options, &context, text, sizeof(text)) != HONE_OK)
 		ok = diag_add(&s->diag, DIAG_DIFFER, (struct loc){0}, "%s", text);
 	out.count = s->compiled->output_count;
 	out.at = calloc((size_t)out.count + 1, sizeof(*out.at));
 	ok = ok && set_params(s, context, &o->params);
 	if (ok && hone_run(context, in.at, out.at) != HONE_OK)
-		ok = diag_add(&s->diag, DIAG_DIFFER, (struct loc){.file = s->path}, "%s", hone_error(context));
+		ok = diag_add(&s->diag, DIAG_DIFFER, (struct loc){.file = s->path}, "%s",
+			      hone_error(context));
 	ok = ok && write_outputs(s, &o->outputs, out.at);
 	hone_context_destroy(context);
 	tensors_free(&in);
@@ -94,8 +105,10 @@ int command_run(int argc, char **argv)
 	struct session s = {0};
 	struct run_options o = {.seed = 1, .threads = 1};
 	const struct option own[] = {
-		{"input", OPTION_LIST, &o.inputs, "FILE..", "inputs in model order, or NAME=FILE (.npy, .pb)"},
-		{"output", OPTION_LIST, &o.outputs, "FILE..", "outputs in the same way; without it they are printed"},
+		{"input", OPTION_LIST, &o.inputs, "FILE..",
+		 "inputs in model order, or NAME=FILE (.npy, .pb)"},
+		{"output", OPTION_LIST, &o.outputs, "FILE..",
+		 "outputs in the same way; without it they are printed"},
 		{"random", OPTION_FLAG, &o.random, NULL, "random inputs"},
 		{"seed", OPTION_INT, &o.seed, "N", "for them (default 1)"},
 		{"param", OPTION_LIST, &o.params, "NAME=VALUE..", "set parameters of the model"},

@@ -15,35 +15,45 @@ static bool has_suffix(const char *path, const char *suffix)
 	return n >= m && !strcmp(path + n - m, suffix);
 }
 
-bool is_library(const char *path)
-{
-	return has_suffix(path, ".so") || strstr(path, ".so.");
-}
+bool is_library(const char *path) { return has_suffix(path, ".so") || strstr(path, ".so."); }
 
-enum parsed session_parse(struct session *s, const struct command *c, int argc, char **argv, const struct option *own, const char *more)
+enum parsed session_parse(struct session *s, const struct command *c, int argc, char **argv,
+			  const struct option *own, const char *more)
 {
 	const struct option shared[] = {
-		{"shape", OPTION_LIST, &s->shapes, "INPUT=DIMS", "fix an input's shape: input=1x3x224x224"},
-		{"dim", OPTION_LIST, &s->dims, "NAME=N|A..B", "fix a symbolic dim, or give its range"},
-		{"cpu", OPTION_TEXT, &s->cpu, "LEVEL", "native (default), x86-64-v2, -v3, -v4, v4+vnni, neon; ,l1= ,l2= ,l3="},
+		{"shape", OPTION_LIST, &s->shapes, "INPUT=DIMS",
+		 "fix an input's shape: input=1x3x224x224"},
+		{"dim", OPTION_LIST, &s->dims, "NAME=N|A..B",
+		 "fix a symbolic dim, or give its range"},
+		{"cpu", OPTION_TEXT, &s->cpu, "LEVEL",
+		 "native (default), x86-64-v2, -v3, -v4, v4+vnni, neon; ,l1= ,l2= ,l3="},
 		{"target", OPTION_TEXT, &s->triple, "TRIPLE", "e.g. aarch64-linux-gnu (objects)"},
-		{"passes", OPTION_TEXT, &s->passes, "A,B,..", "run these passes instead of the default ones"},
+		{"passes", OPTION_TEXT, &s->passes, "A,B,..",
+		 "run these passes instead of the default ones"},
 		{"stop-after", OPTION_TEXT, &s->stop_after, "PASS", "run the pipeline only so far"},
-		{"print-before", OPTION_TEXT, &s->print_before, "PASS", "print the IR to stderr before a pass, or `all`"},
+		{"print-before", OPTION_TEXT, &s->print_before, "PASS",
+		 "print the IR to stderr before a pass, or `all`"},
 		{"print-after", OPTION_TEXT, &s->print_after, "PASS", "the same after it"},
-		{"verify-each", OPTION_FLAG, &s->verify_each, NULL, "check the IR's invariants after every pass"},
-		{"check", OPTION_FLAG, &s->check, NULL, "compare results before and after every pass on random inputs"},
-		{"time-passes", OPTION_FLAG, &s->time_passes, NULL, "print the time of each pass to stderr"},
-		{"reproduce", OPTION_TEXT, &s->reproduce, "DIR", "where a failing pass leaves what is needed to replay it"},
-		{"memory-limit", OPTION_INT, &s->memory_limit, "MB", "what reading the model may take (default 1 GB + 8 x file)"},
+		{"verify-each", OPTION_FLAG, &s->verify_each, NULL,
+		 "check the IR's invariants after every pass"},
+		{"check", OPTION_FLAG, &s->check, NULL,
+		 "compare results before and after every pass on random inputs"},
+		{"time-passes", OPTION_FLAG, &s->time_passes, NULL,
+		 "print the time of each pass to stderr"},
+		{"reproduce", OPTION_TEXT, &s->reproduce, "DIR",
+		 "where a failing pass leaves what is needed to replay it"},
+		{"memory-limit", OPTION_INT, &s->memory_limit, "MB",
+		 "what reading the model may take (default 1 GB + 8 x file)"},
 		{"json", OPTION_FLAG, &s->json, NULL, "machine-readable output"},
 		{NULL, OPTION_FLAG, NULL, NULL, NULL}};
-	enum parsed result = options_parse(c, argc, argv, own, shared, more, &s->rest, &s->arena, &s->diag);
+	enum parsed result =
+		options_parse(c, argc, argv, own, shared, more, &s->rest, &s->arena, &s->diag);
 
 	if (result != PARSED_OK)
 		return result;
 	if (s->rest.count != 1) {
-		diag_add(&s->diag, DIAG_USAGE, (struct loc){0}, "hone %s takes one model, found %d (see hone %s --help)", c->name,
+		diag_add(&s->diag, DIAG_USAGE, (struct loc){0},
+			 "hone %s takes one model, found %d (see hone %s --help)", c->name,
 			 s->rest.count, c->name);
 		return PARSED_ERROR;
 	}
@@ -87,9 +97,16 @@ bool session_load(struct session *s)
 
 bool session_prepare(struct session *s)
 {
-	struct pipeline_options options = {.passes = s->passes, .stop_after = s->stop_after, .print_before = s->print_before,
-					   .print_after = s->print_after, .verify_each = s->verify_each, .check = s->check,
-					   .time = s->time_passes, .reproduce = s->reproduce, .observe = s->observe, .self = s->observe_self};
+	struct pipeline_options options = {.passes = s->passes,
+					   .stop_after = s->stop_after,
+					   .print_before = s->print_before,
+					   .print_after = s->print_after,
+					   .verify_each = s->verify_each,
+					   .check = s->check,
+					   .time = s->time_passes,
+					   .reproduce = s->reproduce,
+					   .observe = s->observe,
+					   .self = s->observe_self};
 
 	return session_load(s) && pipeline_run(s->graph, &options, &interpreter, &s->diag);
 }
@@ -103,7 +120,8 @@ bool session_compile(struct session *s)
 	if (!session_prepare(s))
 		return false;
 	if (!s->target.host)
-		return diag_add(&s->diag, DIAG_USAGE, (struct loc){0}, "this machine does not run code for %s", s->target.spec);
+		return diag_add(&s->diag, DIAG_USAGE, (struct loc){0},
+				"this machine does not run code for %s", s->target.spec);
 	s->engine = jit_engine(&s->target, &s->arena);
 	s->program = s->engine->compile(s->engine, s->graph, 0, NULL, &s->diag);
 	if (!s->program)

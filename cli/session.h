@@ -25,13 +25,14 @@ struct session {
 	const hone_model *compiled; /* of a library, or made in-process */
 	struct engine *engine;
 	struct engine_program *program;
-	void (*observe)(void *self, const char *pass, const struct graph *g, int changes, double ms);
+	void (*observe)(void *self, const char *pass, const struct graph *g, int changes,
+			double ms);
 	void *observe_self;
 };
 
 /* Parses the words of a subcommand with the shared options; on PARSED_OK the first word of rest is the model. */
-enum parsed session_parse(struct session *s, const struct command *c, int argc, char **argv, const struct option *own,
-			  const char *more);
+enum parsed session_parse(struct session *s, const struct command *c, int argc, char **argv,
+			  const struct option *own, const char *more);
 /* Reads s->path (.onnx or .hir) into s->graph and resolves the target; no passes yet. */
 bool session_load(struct session *s);
 /* session_load and the pipeline. */

@@ -18,7 +18,8 @@ static bool is_pb(const char *path)
 	return n > 3 && !strcmp(path + n - 3, ".pb");
 }
 
-static bool set_tensor(hone_tensor *out, int32_t dtype, int rank, const int64_t *dims, const void *data, int64_t size)
+static bool set_tensor(hone_tensor *out, int32_t dtype, int rank, const int64_t *dims,
+		       const void *data, int64_t size)
 {
 	hone_tensor t = {.size = size, .rank = rank, .dtype = dtype};
 
@@ -42,7 +43,8 @@ bool tensor_read(const char *path, struct arena *a, hone_tensor *out, struct dia
 		if (!tensor_pb_read(path, a, &pb, d))
 			return false;
 		if (pb.dtype == ONNX_STRING)
-			return diag_add(d, DIAG_UNSUPPORTED, (struct loc){.file = path}, "tensors of type string");
+			return diag_add(d, DIAG_UNSUPPORTED, (struct loc){.file = path},
+					"tensors of type string");
 		return set_tensor(out, pb.dtype, pb.rank, pb.dims, pb.data, (int64_t)pb.size);
 	}
 	if (!npy_read_file(&npy, path, text, sizeof(text)))
@@ -54,7 +56,12 @@ bool tensor_read(const char *path, struct arena *a, hone_tensor *out, struct dia
 
 bool tensor_write(const char *path, const char *name, const hone_tensor *t, struct diag *d)
 {
-	struct onnx_tensor pb = {.name = name, .dtype = t->dtype, .rank = t->rank, .dims = t->dims, .count = tensor_count(t), .data = t->data,
+	struct onnx_tensor pb = {.name = name,
+				 .dtype = t->dtype,
+				 .rank = t->rank,
+				 .dims = t->dims,
+				 .count = tensor_count(t),
+				 .data = t->data,
 				 .size = (size_t)dtype_bytes(t->dtype, tensor_count(t))};
 	char text[512];
 
@@ -73,7 +80,8 @@ static int input_number(const hone_model *m, const char *name, size_t length)
 	return -1;
 }
 
-bool inputs_read(const hone_model *m, const struct list *words, struct arena *a, struct tensors *out, struct diag *d)
+bool inputs_read(const hone_model *m, const struct list *words, struct arena *a,
+		 struct tensors *out, struct diag *d)
 {
 	out->count = m->input_count;
 	out->at = calloc((size_t)m->input_count + 1, sizeof(*out->at));
@@ -82,14 +90,18 @@ bool inputs_read(const hone_model *m, const struct list *words, struct arena *a,
 		int number = equals ? input_number(m, word, (size_t)(equals - word)) : i;
 
 		if (number < 0 || number >= m->input_count)
-			return diag_add(d, DIAG_USAGE, (struct loc){0}, "%s: the model has no such input (it has %d)", word, m->input_count);
+			return diag_add(d, DIAG_USAGE, (struct loc){0},
+					"%s: the model has no such input (it has %d)", word,
+					m->input_count);
 		free(out->at[number].data);
 		if (!tensor_read(equals ? equals + 1 : word, a, &out->at[number], d))
 			return false;
 	}
 	for (int i = 0; i < m->input_count; i++)
 		if (!out->at[i].data)
-			return diag_add(d, DIAG_USAGE, (struct loc){0}, "input \"%s\" is not given (--input FILE, or --random)", m->inputs[i].name);
+			return diag_add(d, DIAG_USAGE, (struct loc){0},
+					"input \"%s\" is not given (--input FILE, or --random)",
+					m->inputs[i].name);
 	return true;
 }
 
@@ -99,9 +111,11 @@ static bool fill_random(hone_tensor *t, int64_t seed)
 	struct arena scratch = {0};
 	struct tensor source = {.kind = TENSOR_RANDOM, .seed = (uint64_t)seed};
 	const void *data = tensor_bytes(&source, t->dtype, tensor_count(t), &scratch);
-	bool ok = set_tensor(t, t->dtype, t->rank, t->dims, data, dtype_bytes(t->dtype, tensor_count(t)));
+	bool ok = set_tensor(t, t->dtype, t->rank, t->dims, data,
+			     dtype_bytes(t->dtype, tensor_count(t)));
 
-	for (int64_t i = 0; ok && i < tensor_count(t) && dtype_class(t->dtype) == DTYPE_SIGNED; i++) {
+	for (int64_t i = 0; ok && i < tensor_count(t) && dtype_class(t->dtype) == DTYPE_SIGNED;
+	     i++) {
 		if (t->dtype == DT_I64)
 			((int64_t *)t->data)[i] &= 7; /* often indices: not negative */
 		else if (t->dtype == DT_I32)
@@ -124,7 +138,8 @@ static int64_t size_of(const hone_dim *size, const struct list *dims)
 	return size->min > 0 || size->max == 0 ? size->min : 1;
 }
 
-bool inputs_random(const hone_model *m, int64_t seed, const struct list *dims, struct tensors *out, struct diag *d)
+bool inputs_random(const hone_model *m, int64_t seed, const struct list *dims, struct tensors *out,
+		   struct diag *d)
 {
 	out->count = m->input_count;
 	out->at = calloc((size_t)m->input_count + 1, sizeof(*out->at));
@@ -136,7 +151,8 @@ bool inputs_random(const hone_model *m, int64_t seed, const struct list *dims, s
 		for (int k = 0; k < io->rank; k++)
 			out->at[i].dims[k] = size_of(&io->dims[k], dims);
 		if (!fill_random(&out->at[i], seed + i))
-			return diag_add(d, DIAG_INTERNAL, (struct loc){0}, "no memory for input \"%s\"", io->name);
+			return diag_add(d, DIAG_INTERNAL, (struct loc){0},
+					"no memory for input \"%s\"", io->name);
 	}
 	return true;
 }
@@ -191,23 +207,30 @@ static bool element_matches(double x, double y, bool exact, double rtol, double 
 	return !exact && isfinite(x) && isfinite(y) && fabs(x - y) <= atol + rtol * fabs(y);
 }
 
-bool tensors_match(const char *name, const hone_tensor *actual, const hone_tensor *expected, double rtol, double atol, struct diag *d)
+bool tensors_match(const char *name, const hone_tensor *actual, const hone_tensor *expected,
+		   double rtol, double atol, struct diag *d)
 {
 	struct arena scratch = {0};
-	const char *found = tensor_type_text(&scratch, actual), *wanted = tensor_type_text(&scratch, expected);
+	const char *found = tensor_type_text(&scratch, actual),
+		   *wanted = tensor_type_text(&scratch, expected);
 	bool exact = !dtype_is_float(expected->dtype), ok = !strcmp(found, wanted);
 	int64_t differ = 0, first = 0, count = tensor_count(expected);
 
 	if (!ok)
-		diag_add(d, DIAG_DIFFER, (struct loc){0}, "output \"%s\": expected %s, found %s", name, wanted, found);
+		diag_add(d, DIAG_DIFFER, (struct loc){0}, "output \"%s\": expected %s, found %s",
+			 name, wanted, found);
 	for (int64_t i = 0; ok && i < count; i++) {
-		if (element_matches(tensor_number(actual, i), tensor_number(expected, i), exact, rtol, atol))
+		if (element_matches(tensor_number(actual, i), tensor_number(expected, i), exact,
+				    rtol, atol))
 			continue;
 		first = differ++ ? first : i;
 	}
 	if (differ)
-		ok = diag_add(d, DIAG_DIFFER, (struct loc){0}, "output \"%s\" %s: %" PRId64 " of %" PRId64 " elements differ; first at %" PRId64 ": expected %.9g, found %.9g",
-			      name, wanted, differ, count, first, tensor_number(expected, first), tensor_number(actual, first));
+		ok = diag_add(d, DIAG_DIFFER, (struct loc){0},
+			      "output \"%s\" %s: %" PRId64 " of %" PRId64
+			      " elements differ; first at %" PRId64 ": expected %.9g, found %.9g",
+			      name, wanted, differ, count, first, tensor_number(expected, first),
+			      tensor_number(actual, first));
 	arena_free(&scratch);
 	return ok;
 }

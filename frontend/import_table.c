@@ -6,8 +6,7 @@
 static const struct import_row *const families[] = {
 	ops_elementwise, ops_shape, ops_move,    ops_index,  ops_reduce, ops_matmul,
 	ops_quant,       ops_conv,  ops_pool,    ops_norm,   ops_loss,   ops_resize,
-	ops_sample,      ops_rnn,   ops_control, ops_signal, ops_select,
-	ops_attention,
+	ops_sample,      ops_rnn,   ops_control, ops_signal, ops_select, ops_attention,
 };
 #define FAMILIES ((int)(sizeof(families) / sizeof(*families)))
 

@@ -19,7 +19,8 @@ static struct value *rotary_angles(struct site *s, struct value *cache, dim half
 }
 
 /* The two halves of the rotated part of x [B,S,H,2*half]: even and odd elements, or first and second half. */
-static struct value *rotary_half(struct site *s, struct value *x, dim half, bool interleaved, int which)
+static struct value *rotary_half(struct site *s, struct value *x, dim half, bool interleaved,
+				 int which)
 {
 	dim *d = x->type.dims;
 
@@ -30,7 +31,8 @@ static struct value *rotary_half(struct site *s, struct value *x, dim half, bool
 	return drop_axis(s, x, 4);
 }
 
-static struct value *rotary_join(struct site *s, struct value *x1, struct value *x2, bool interleaved)
+static struct value *rotary_join(struct site *s, struct value *x1, struct value *x2,
+				 bool interleaved)
 {
 	dim *d = x1->type.dims;
 	struct value *y;
@@ -47,7 +49,8 @@ static bool import_rotary(struct site *s)
 {
 	struct value *x = s->in[0], *y, *cosine, *sine, *x1, *x2, *in[4];
 	bool heads_first = rank_of(x) == 4, interleaved = attr_int(s, "interleaved", 0);
-	int64_t heads = attr_int(s, "num_heads", 0), rotated = attr_int(s, "rotary_embedding_dim", 0);
+	int64_t heads = attr_int(s, "num_heads", 0),
+		rotated = attr_int(s, "rotary_embedding_dim", 0);
 	dim depth, half, *d = x->type.dims;
 
 	if (!heads_first && (rank_of(x) != 3 || heads < 1))
@@ -57,15 +60,20 @@ static bool import_rotary(struct site *s)
 	if (heads_first)
 		x = swap_axes(s, x, 1, 2);
 	else
-		x = reshape(s, x, 4, (dim[]){d[0], d[1], dim_int(s, heads), dim_floordiv(s->dims, d[2], dim_int(s, heads))});
+		x = reshape(s, x, 4,
+			    (dim[]){d[0], d[1], dim_int(s, heads),
+				    dim_floordiv(s->dims, d[2], dim_int(s, heads))});
 	depth = rotated ? dim_int(s, rotated) : x->type.dims[3];
 	half = dim_floordiv(s->dims, depth, dim_int(s, 2));
-	if (dim_lower(dim_sub(s->dims, x->type.dims[3], depth)) < 0 || !dim_divides(s->dims, dim_int(s, 2), depth))
-		return site_invalid(s, "rotary_embedding_dim must be even and no larger than a head");
+	if (dim_lower(dim_sub(s->dims, x->type.dims[3], depth)) < 0 ||
+	    !dim_divides(s->dims, dim_int(s, 2), depth))
+		return site_invalid(s,
+				    "rotary_embedding_dim must be even and no larger than a head");
 	cosine = rotary_angles(s, s->in[1], half);
 	sine = rotary_angles(s, s->in[2], half);
 	if (!cosine || !sine)
-		return site_invalid(s, "the caches must be [positions, half] with position_ids, or [batch, length, half]");
+		return site_invalid(s, "the caches must be [positions, half] with position_ids, or "
+				       "[batch, length, half]");
 	y = slice_axis(s, x, 3, dim_int(s, 0), depth);
 	x1 = rotary_half(s, y, half, interleaved, 0);
 	x2 = rotary_half(s, y, half, interleaved, 1);
@@ -73,12 +81,14 @@ static bool import_rotary(struct site *s)
 	y = rotary_join(s, map_n(s, "a * c - b * d", type_of(x), 4, in, 0, NULL),
 			map_n(s, "b * c + a * d", type_of(x), 4, in, 0, NULL), interleaved);
 	if (depth != x->type.dims[3])
-		y = concat2(s, 3, y, slice_axis(s, x, 3, depth, dim_sub(s->dims, x->type.dims[3], depth)));
+		y = concat2(s, 3, y,
+			    slice_axis(s, x, 3, depth, dim_sub(s->dims, x->type.dims[3], depth)));
 	return site_out(s, 0, heads_first ? swap_axes(s, y, 1, 2) : reshape(s, y, 3, d));
 }
 
 const struct import_row ops_attention[] = {
-	{"", "RotaryEmbedding", 23, 0, 3, 4, import_rotary, "interleaved num_heads rotary_embedding_dim",
+	{"", "RotaryEmbedding", 23, 0, 3, 4, import_rotary,
+	 "interleaved num_heads rotary_embedding_dim",
 	 "rotates pairs of elements by the angle of their position", NULL},
 	{0},
 };

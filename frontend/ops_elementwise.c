@@ -146,10 +146,11 @@ static bool import_pow(struct site *s)
 		return site_out(s, 0, map2(s, text, t, x, y));
 	}
 	char text[128];
-	const char *power = dtype_is_float(t) ? "pow(f64(a), f64(b))"
-			    : dtype_is_float(type_of(y))
-				    ? "rne(f64(b)) == f64(b) ? rne(pow(f64(a), f64(b))) : pow(f64(a), f64(b))"
-				    : "rne(pow(f64(a), f64(b)))";
+	const char *power =
+		dtype_is_float(t) ? "pow(f64(a), f64(b))"
+		: dtype_is_float(type_of(y))
+			? "rne(f64(b)) == f64(b) ? rne(pow(f64(a), f64(b))) : pow(f64(a), f64(b))"
+			: "rne(pow(f64(a), f64(b)))";
 	snprintf(text, sizeof(text), "%s(%s)", dtype_name(ct), power);
 	return site_out(s, 0, map2(s, text, t, x, y));
 }

@@ -34,12 +34,12 @@ void arena_free(struct arena *a);
 
 /* A growable array in an arena: `struct { T *at; int count, room; }`. Old storage stays in the arena
  * until it is freed, so a doubling array costs at most twice its final size. */
-#define ARENA_PUSH(a, list, value)                                                              \
-	do {                                                                                    \
-		if ((list)->count == (list)->room)                                              \
-			(list)->at = arena_grow((a), (list)->at, &(list)->room,                 \
-						sizeof(*(list)->at));                           \
-		(list)->at[(list)->count++] = (value);                                          \
+#define ARENA_PUSH(a, list, value)                                                               \
+	do {                                                                                     \
+		if ((list)->count == (list)->room)                                               \
+			(list)->at =                                                             \
+				arena_grow((a), (list)->at, &(list)->room, sizeof(*(list)->at)); \
+		(list)->at[(list)->count++] = (value);                                           \
 	} while (0)
 void *arena_grow(struct arena *a, const void *old, int *room, size_t size);
 

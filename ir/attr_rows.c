@@ -35,9 +35,12 @@ const char *enum_name(const char *names, int number, size_t *length)
 static void set_default(const struct attr_row *r, void *field)
 {
 	switch (r->kind) {
-	case ATTR_INT: case ATTR_BOOL: *(int64_t *)field = strtoll(r->initial, NULL, 10); break;
+	case ATTR_INT:
+	case ATTR_BOOL: *(int64_t *)field = strtoll(r->initial, NULL, 10); break;
 	case ATTR_REAL: *(double *)field = strtod(r->initial, NULL); break;
-	case ATTR_ENUM: *(int64_t *)field = enum_number(r->names, r->initial, strlen(r->initial)); break;
+	case ATTR_ENUM:
+		*(int64_t *)field = enum_number(r->names, r->initial, strlen(r->initial));
+		break;
 	case ATTR_DTYPE: *(int64_t *)field = dtype_by_name(r->initial, strlen(r->initial)); break;
 	default: break;
 	}
@@ -65,11 +68,15 @@ void *attrs_copy(enum op_id op, const void *attrs, struct arena *a)
 		if (o->attrs[i].kind == ATTR_INTS) {
 			struct ints *list = field;
 
-			list->at = list->count ? arena_copy(a, list->at, (size_t)list->count * sizeof(*list->at)) : NULL;
+			list->at = list->count ? arena_copy(a, list->at,
+							    (size_t)list->count * sizeof(*list->at))
+					       : NULL;
 		} else if (o->attrs[i].kind == ATTR_DIMS) {
 			struct dims *list = field;
 
-			list->at = list->count ? arena_copy(a, list->at, (size_t)list->count * sizeof(*list->at)) : NULL;
+			list->at = list->count ? arena_copy(a, list->at,
+							    (size_t)list->count * sizeof(*list->at))
+					       : NULL;
 		} else if (o->attrs[i].kind == ATTR_TEXT && *(const char **)field) {
 			*(const char **)field = arena_text(a, *(const char **)field);
 		}
@@ -87,7 +94,8 @@ static bool tensor_equal(const struct tensor *x, const struct tensor *y)
 		return x->splat.i == y->splat.i;
 	if (x->kind == TENSOR_RANDOM)
 		return x->seed == y->seed;
-	return x->size == y->size && (x->data == y->data || !memcmp(x->data, y->data, (size_t)x->size));
+	return x->size == y->size &&
+	       (x->data == y->data || !memcmp(x->data, y->data, (size_t)x->size));
 }
 
 static bool field_equal(enum attr_kind kind, const void *x, const void *y)
@@ -99,12 +107,16 @@ static bool field_equal(enum attr_kind kind, const void *x, const void *y)
 	case ATTR_REAL: return !memcmp(x, y, sizeof(double));
 	case ATTR_DIM: return *(const dim *)x == *(const dim *)y;
 	case ATTR_INTS: /* dims are interned: both lists compare by their 8-byte entries */
-	case ATTR_DIMS: return p->count == q->count && (!p->count || !memcmp(p->at, q->at, (size_t)p->count * 8));
+	case ATTR_DIMS:
+		return p->count == q->count &&
+		       (!p->count || !memcmp(p->at, q->at, (size_t)p->count * 8));
 	case ATTR_TEXT:
 		s = *(const char *const *)x;
 		t = *(const char *const *)y;
 		return s == t || (s && t && !strcmp(s, t));
-	case ATTR_TENSOR: return tensor_equal(*(const struct tensor *const *)x, *(const struct tensor *const *)y);
+	case ATTR_TENSOR:
+		return tensor_equal(*(const struct tensor *const *)x,
+				    *(const struct tensor *const *)y);
 	default: return *(const int64_t *)x == *(const int64_t *)y;
 	}
 }
@@ -114,7 +126,8 @@ bool attrs_equal(enum op_id op, const void *x, const void *y)
 	const struct op_row *o = &op_table[op];
 
 	for (int i = 0; i < o->attr_count; i++)
-		if (!field_equal(o->attrs[i].kind, (const char *)x + o->attrs[i].offset, (const char *)y + o->attrs[i].offset))
+		if (!field_equal(o->attrs[i].kind, (const char *)x + o->attrs[i].offset,
+				 (const char *)y + o->attrs[i].offset))
 			return false;
 	return true;
 }

@@ -11,7 +11,7 @@
 
 /* What kind of failure a message is; the exit status of the command follows from the worst one. */
 enum diag_kind {
-	DIAG_NOTE,        /* belongs to the message before it */
+	DIAG_NOTE, /* belongs to the message before it */
 	DIAG_WARNING,
 	DIAG_DIFFER,      /* exit 1: outputs differ */
 	DIAG_USAGE,       /* exit 2 */

@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TERMS_MAX = 32 }; /* a sum that would have more stays unexpanded: products give an opaque atom */
+enum {
+	TERMS_MAX = 32
+}; /* a sum that would have more stays unexpanded: products give an opaque atom */
 
 struct dim_table {
 	struct dim_node **slot;
@@ -54,10 +56,7 @@ int symbol_add(struct dim_pool *p, const struct symbol *s)
 
 /* ---- interning ---- */
 
-static uint64_t mix(uint64_t h, uint64_t x)
-{
-	return (h ^ x) * 0x9e3779b97f4a7c15u ^ (h >> 29);
-}
+static uint64_t mix(uint64_t h, uint64_t x) { return (h ^ x) * 0x9e3779b97f4a7c15u ^ (h >> 29); }
 
 static uint64_t hash(const struct dim_node *d)
 {
@@ -111,7 +110,8 @@ static dim intern(struct dim_pool *p, struct dim_node key)
 	if (key.count) {
 		d->arg = arena_copy(p->arena, key.arg, (size_t)key.count * sizeof(*key.arg));
 		if (key.coef)
-			d->coef = arena_copy(p->arena, key.coef, (size_t)key.count * sizeof(*key.coef));
+			d->coef = arena_copy(p->arena, key.coef,
+					     (size_t)key.count * sizeof(*key.coef));
 	}
 	dim_summarize(p, d);
 	t->slot[at & (uint64_t)(t->size - 1)] = d;
@@ -134,10 +134,7 @@ dim dim_symbol(struct dim_pool *p, int symbol)
 	return intern(p, (struct dim_node){.kind = DIM_SYMBOL, .value = symbol});
 }
 
-bool dim_is(dim d, int64_t value)
-{
-	return d->kind == DIM_CONST && d->value == value;
-}
+bool dim_is(dim d, int64_t value) { return d->kind == DIM_CONST && d->value == value; }
 
 /* ---- polynomials ---- */
 
@@ -151,8 +148,10 @@ static void poly_add(struct poly *q, int64_t coef, dim mono)
 		q->coef[i] = add_sat(q->coef[i], coef);
 		if (q->coef[i] == 0) {
 			q->count--;
-			memmove(q->coef + i, q->coef + i + 1, (size_t)(q->count - i) * sizeof(*q->coef));
-			memmove(q->mono + i, q->mono + i + 1, (size_t)(q->count - i) * sizeof(*q->mono));
+			memmove(q->coef + i, q->coef + i + 1,
+				(size_t)(q->count - i) * sizeof(*q->coef));
+			memmove(q->mono + i, q->mono + i + 1,
+				(size_t)(q->count - i) * sizeof(*q->mono));
 		}
 		return;
 	}
@@ -188,8 +187,11 @@ static dim poly_dim(struct dim_pool *p, const struct poly *q)
 		return dim_const(p, q->constant);
 	if (q->count == 1 && q->coef[0] == 1 && q->constant == 0)
 		return q->mono[0];
-	return intern(p, (struct dim_node){.kind = DIM_SUM, .value = q->constant, .count = q->count,
-					   .coef = q->coef, .arg = q->mono});
+	return intern(p, (struct dim_node){.kind = DIM_SUM,
+					   .value = q->constant,
+					   .count = q->count,
+					   .coef = q->coef,
+					   .arg = q->mono});
 }
 
 /* Two terms too many to expand: keep one operand as a factor of its own. */
@@ -203,7 +205,9 @@ static dim opaque(struct dim_pool *p, enum dim_kind kind, dim a, dim b)
 /* d as one term of a sum, when the terms of two sums together are too many. */
 static dim wrap(struct dim_pool *p, dim d)
 {
-	return d->kind == DIM_SUM ? intern(p, (struct dim_node){.kind = DIM_PRODUCT, .count = 1, .arg = &d}) : d;
+	return d->kind == DIM_SUM
+		       ? intern(p, (struct dim_node){.kind = DIM_PRODUCT, .count = 1, .arg = &d})
+		       : d;
 }
 
 dim dim_add(struct dim_pool *p, dim a, dim b)
@@ -226,7 +230,8 @@ static dim mono_mul(struct dim_pool *p, dim a, dim b)
 	dim atoms[64];
 	int n = 0, i = 0, j = 0;
 	dim one_a[1] = {a}, one_b[1] = {b};
-	const dim *x = a->kind == DIM_PRODUCT ? a->arg : one_a, *y = b->kind == DIM_PRODUCT ? b->arg : one_b;
+	const dim *x = a->kind == DIM_PRODUCT ? a->arg : one_a,
+		  *y = b->kind == DIM_PRODUCT ? b->arg : one_b;
 	int nx = a->kind == DIM_PRODUCT ? a->count : 1, ny = b->kind == DIM_PRODUCT ? b->count : 1;
 
 	if (nx + ny > 64)
@@ -284,8 +289,10 @@ static int64_t floor_mod(int64_t a, int64_t b)
 static bool mono_div(struct dim_pool *p, dim mono, dim by, dim *out)
 {
 	dim left[64], one_m[1] = {mono}, one_b[1] = {by};
-	const dim *x = mono->kind == DIM_PRODUCT ? mono->arg : one_m, *y = by->kind == DIM_PRODUCT ? by->arg : one_b;
-	int nx = mono->kind == DIM_PRODUCT ? mono->count : 1, ny = by->kind == DIM_PRODUCT ? by->count : 1, n = 0, j = 0;
+	const dim *x = mono->kind == DIM_PRODUCT ? mono->arg : one_m,
+		  *y = by->kind == DIM_PRODUCT ? by->arg : one_b;
+	int nx = mono->kind == DIM_PRODUCT ? mono->count : 1,
+	    ny = by->kind == DIM_PRODUCT ? by->count : 1, n = 0, j = 0;
 
 	for (int i = 0; i < nx; i++) {
 		if (j < ny && x[i] == y[j])
@@ -295,7 +302,10 @@ static bool mono_div(struct dim_pool *p, dim mono, dim by, dim *out)
 	}
 	if (j < ny)
 		return false;
-	*out = n == 0 ? NULL : n == 1 ? left[0] : intern(p, (struct dim_node){.kind = DIM_PRODUCT, .count = n, .arg = left});
+	*out = n == 0 ? NULL
+	       : n == 1
+		       ? left[0]
+		       : intern(p, (struct dim_node){.kind = DIM_PRODUCT, .count = n, .arg = left});
 	return true;
 }
 
@@ -336,7 +346,8 @@ static bool is_below(struct dim_pool *p, dim a, dim by)
 {
 	if (dim_lower(a) < 0)
 		return false;
-	return dim_upper(a) < dim_lower(by) || dim_lower(dim_sub(p, dim_sub(p, by, a), dim_const(p, 1))) >= 0;
+	return dim_upper(a) < dim_lower(by) ||
+	       dim_lower(dim_sub(p, dim_sub(p, by, a), dim_const(p, 1))) >= 0;
 }
 
 static dim make2(struct dim_pool *p, enum dim_kind kind, dim a, dim b)
@@ -443,7 +454,4 @@ dim dim_broadcast(struct dim_pool *p, dim a, dim b)
 	return dim_select(p, a, dim_const(p, 1), b, a);
 }
 
-bool dim_divides(struct dim_pool *p, dim b, dim a)
-{
-	return dim_is(dim_mod(p, a, b), 0);
-}
+bool dim_divides(struct dim_pool *p, dim b, dim a) { return dim_is(dim_mod(p, a, b), 0); }

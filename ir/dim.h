@@ -11,16 +11,16 @@
 #include <stdint.h>
 
 enum dim_kind {
-	DIM_CONST,    /* value */
-	DIM_SYMBOL,   /* symbol number `value` */
-	DIM_SUM,      /* value + coef[0] * arg[0] + ...   (each arg a symbol, product or one of those below) */
+	DIM_CONST,  /* value */
+	DIM_SYMBOL, /* symbol number `value` */
+	DIM_SUM, /* value + coef[0] * arg[0] + ...   (each arg a symbol, product or one of those below) */
 	DIM_PRODUCT,  /* arg[0] * arg[1] * ...            (no sums, no constants) */
 	DIM_FLOORDIV, /* floor(arg[0] / arg[1]) */
 	DIM_CEILDIV,  /* ceil(arg[0] / arg[1]) */
 	DIM_MOD,      /* arg[0] - arg[1] * floor(arg[0] / arg[1]) */
 	DIM_MIN,
 	DIM_MAX,
-	DIM_SELECT,   /* arg[0] == arg[1] ? arg[2] : arg[3] */
+	DIM_SELECT, /* arg[0] == arg[1] ? arg[2] : arg[3] */
 };
 
 struct dim_node {
@@ -44,7 +44,7 @@ struct symbol {
 	int64_t min, max; /* max INT64_MAX: no bound */
 	dim bound;        /* a symbolic upper bound (nonzero's K <= N), or NULL */
 	enum symbol_binding binding;
-	int stage;        /* 0: known from the input dims; k > 0: after the k-th binding node */
+	int stage; /* 0: known from the input dims; k > 0: after the k-th binding node */
 };
 
 struct dim_table; /* hash table of dim.c */
@@ -75,7 +75,8 @@ dim dim_ceildiv(struct dim_pool *p, dim a, dim b);
 dim dim_mod(struct dim_pool *p, dim a, dim b);
 dim dim_min(struct dim_pool *p, dim a, dim b);
 dim dim_max(struct dim_pool *p, dim a, dim b);
-dim dim_select(struct dim_pool *p, dim a, dim b, dim then, dim otherwise); /* a == b ? then : otherwise */
+dim dim_select(struct dim_pool *p, dim a, dim b, dim then,
+	       dim otherwise); /* a == b ? then : otherwise */
 
 /* The size of an axis where sizes a and b meet by broadcasting: equal, or one of them 1. */
 dim dim_broadcast(struct dim_pool *p, dim a, dim b);

@@ -27,16 +27,18 @@ static struct range range_div(struct range a, struct range b, int64_t round_up)
 	int64_t low, high;
 
 	if (b.low <= 0)
-		return (struct range){a.low < 0 ? INT64_MIN : 0, a.high == INT64_MAX ? a.high : max2(a.high, 0)};
-	low = a.low == INT64_MIN ? a.low : a.low >= 0 ? floor_div(a.low, b.high) : floor_div(a.low, b.low);
-	high = a.high == INT64_MAX ? a.high : add_sat(floor_div(a.high, a.high >= 0 ? b.low : b.high), round_up);
+		return (struct range){a.low < 0 ? INT64_MIN : 0,
+				      a.high == INT64_MAX ? a.high : max2(a.high, 0)};
+	low = a.low == INT64_MIN ? a.low
+	      : a.low >= 0       ? floor_div(a.low, b.high)
+				 : floor_div(a.low, b.low);
+	high = a.high == INT64_MAX
+		       ? a.high
+		       : add_sat(floor_div(a.high, a.high >= 0 ? b.low : b.high), round_up);
 	return (struct range){low, high};
 }
 
-static struct range cached(dim d)
-{
-	return (struct range){d->low, d->high};
-}
+static struct range cached(dim d) { return (struct range){d->low, d->high}; }
 
 static struct range range_sum(dim d)
 {
@@ -45,8 +47,10 @@ static struct range range_sum(dim d)
 	for (int i = 0; i < d->count; i++) {
 		struct range c = {d->coef[i], d->coef[i]}, t = range_mul(cached(d->arg[i]), c);
 
-		r.low = r.low == INT64_MIN || t.low == INT64_MIN ? INT64_MIN : add_sat(r.low, t.low);
-		r.high = r.high == INT64_MAX || t.high == INT64_MAX ? INT64_MAX : add_sat(r.high, t.high);
+		r.low = r.low == INT64_MIN || t.low == INT64_MIN ? INT64_MIN
+								 : add_sat(r.low, t.low);
+		r.high = r.high == INT64_MAX || t.high == INT64_MAX ? INT64_MAX
+								    : add_sat(r.high, t.high);
 	}
 	return r;
 }
@@ -56,12 +60,9 @@ static struct range range_of(const struct dim_pool *p, dim d)
 	struct range a, b;
 
 	switch (d->kind) {
-	case DIM_CONST:
-		return (struct range){d->value, d->value};
-	case DIM_SYMBOL:
-		return (struct range){p->symbols[d->value].min, p->symbols[d->value].max};
-	case DIM_SUM:
-		return range_sum(d);
+	case DIM_CONST: return (struct range){d->value, d->value};
+	case DIM_SYMBOL: return (struct range){p->symbols[d->value].min, p->symbols[d->value].max};
+	case DIM_SUM: return range_sum(d);
 	case DIM_PRODUCT:
 		a = cached(d->arg[0]);
 		for (int i = 1; i < d->count; i++)
@@ -71,8 +72,7 @@ static struct range range_of(const struct dim_pool *p, dim d)
 		a = cached(d->arg[2]);
 		b = cached(d->arg[3]);
 		return (struct range){min2(a.low, b.low), max2(a.high, b.high)};
-	default:
-		break;
+	default: break;
 	}
 	a = cached(d->arg[0]);
 	b = cached(d->arg[1]);
@@ -84,7 +84,8 @@ static struct range range_of(const struct dim_pool *p, dim d)
 	default: /* DIM_MOD: 0 <= a mod b < b for b > 0 */
 		if (b.low < 0)
 			return (struct range){INT64_MIN, INT64_MAX};
-		return (struct range){0, a.low >= 0 ? min2(a.high, add_sat(b.high, -(b.high > 0))) : add_sat(b.high, -(b.high > 0))};
+		return (struct range){0, a.low >= 0 ? min2(a.high, add_sat(b.high, -(b.high > 0)))
+						    : add_sat(b.high, -(b.high > 0))};
 	}
 }
 
@@ -220,10 +221,7 @@ static dim bound_of(struct dim_pool *p, dim d, bool up)
 	return d->kind == DIM_SELECT ? NULL : rebuild(p, d, arg);
 }
 
-dim dim_static_bound(struct dim_pool *p, dim d)
-{
-	return bound_of(p, d, true);
-}
+dim dim_static_bound(struct dim_pool *p, dim d) { return bound_of(p, d, true); }
 
 /* ---- text ---- */
 
@@ -231,7 +229,8 @@ static const char *text(const struct dim_pool *p, struct arena *a, dim d, bool i
 
 /* The texts of d's operands, and their order by text: the text of a dim does not depend on the order in
  * which its parts were made. */
-static const char **arg_texts(const struct dim_pool *p, struct arena *a, dim d, bool in_product, int *order)
+static const char **arg_texts(const struct dim_pool *p, struct arena *a, dim d, bool in_product,
+			      int *order)
 {
 	const char **texts = ARENA_ARRAY(a, const char *, d->count);
 	int at;
@@ -267,7 +266,8 @@ static const char *sum_text(const struct dim_pool *p, struct arena *a, dim d)
 }
 
 /* Operands joined in the order of their texts. */
-static const char *sorted_text(const struct dim_pool *p, struct arena *a, dim d, const char *join, bool in_product)
+static const char *sorted_text(const struct dim_pool *p, struct arena *a, dim d, const char *join,
+			       bool in_product)
 {
 	int *order = ARENA_ARRAY(a, int, d->count);
 	const char **texts = arg_texts(p, a, d, in_product, order), *out = "";
@@ -284,13 +284,16 @@ static const char *symbol_text(struct arena *a, const char *name)
 	const char *out = "\"";
 
 	for (const char *s = name; *s && plain; s++)
-		plain = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9') || *s == '_' || *s == '.';
+		plain = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') ||
+			(*s >= '0' && *s <= '9') || *s == '_' || *s == '.';
 	if (plain)
 		return name;
 	for (const char *s = name; *s; s++) {
 		bool escape = *s == '"' || *s == '\\' || (unsigned char)*s < ' ';
 
-		out = arena_printf(a, escape ? (unsigned char)*s < ' ' ? "%s\\x%02x" : "%s\\%c" : "%s%c", out, *s);
+		out = arena_printf(
+			a, escape ? (unsigned char)*s < ' ' ? "%s\\x%02x" : "%s\\%c" : "%s%c", out,
+			*s);
 	}
 	return arena_printf(a, "%s\"", out);
 }

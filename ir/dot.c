@@ -9,7 +9,7 @@ struct printer {
 	struct arena scratch;
 	const char **names;
 	int clusters, indent, node_count;
-	int *id;          /* of a value: number of the box that makes it  */
+	int *id; /* of a value: number of the box that makes it  */
 };
 
 static void line(struct printer *p) { fprintf(p->out, "%*s", p->indent * 2, ""); }
@@ -49,7 +49,8 @@ static void put_region(struct printer *p, const struct region *r, const char *ti
 static void put_node(struct printer *p, const struct node *n)
 {
 	static const char *const branches[] = {"then", "else"};
-	const char *name = op_table[n->op].name, *first = n->out_count ? p->names[n->out[0]->id] : "";
+	const char *name = op_table[n->op].name,
+		   *first = n->out_count ? p->names[n->out[0]->id] : "";
 	int id = p->node_count++;
 
 	for (int i = 0; i < n->out_count; i++)
@@ -57,13 +58,15 @@ static void put_node(struct printer *p, const struct node *n)
 	for (int i = 0; i < n->region_count; i++) {
 		const char *part = n->op == OP_if ? branches[i] : "";
 
-		put_region(p, n->regions[i], arena_printf(&p->scratch, "%s %%%s %s", name, first, part));
+		put_region(p, n->regions[i],
+			   arena_printf(&p->scratch, "%s %%%s %s", name, first, part));
 		for (int k = 0; k < n->regions[i]->result_count; k++)
 			put_edge(p, n->regions[i]->results[k], "n", id);
 	}
 	line(p);
 	fprintf(p->out, "n%d [label=", id);
-	print_quoted(p->out, n->loc.node ? arena_printf(&p->scratch, "%s %%%s: %s", name, first, n->loc.node)
+	print_quoted(p->out, n->loc.node ? arena_printf(&p->scratch, "%s %%%s: %s", name, first,
+							n->loc.node)
 					 : arena_printf(&p->scratch, "%s %%%s", name, first));
 	fputs("];\n", p->out);
 	for (int i = 0; i < n->in_count; i++)

@@ -21,33 +21,22 @@ static const struct dtype_row *row(enum dtype t)
 	return &rows[(unsigned)t < DT_LIMIT ? t : DT_NONE];
 }
 
-const char *dtype_name(enum dtype t)
-{
-	return row(t)->name ? row(t)->name : "none";
-}
+const char *dtype_name(enum dtype t) { return row(t)->name ? row(t)->name : "none"; }
 
 enum dtype dtype_by_name(const char *name, size_t length)
 {
 	for (int t = 0; t < DT_LIMIT; t++)
-		if (rows[t].name && strlen(rows[t].name) == length && !memcmp(rows[t].name, name, length))
+		if (rows[t].name && strlen(rows[t].name) == length &&
+		    !memcmp(rows[t].name, name, length))
 			return (enum dtype)t;
 	return DT_NONE;
 }
 
-enum dtype_class dtype_class(enum dtype t)
-{
-	return row(t)->class;
-}
+enum dtype_class dtype_class(enum dtype t) { return row(t)->class; }
 
-int dtype_bits(enum dtype t)
-{
-	return row(t)->bits;
-}
+int dtype_bits(enum dtype t) { return row(t)->bits; }
 
-enum dtype dtype_compute(enum dtype t)
-{
-	return row(t)->compute;
-}
+enum dtype dtype_compute(enum dtype t) { return row(t)->compute; }
 
 int64_t dtype_bytes(enum dtype t, int64_t count)
 {
@@ -99,7 +88,8 @@ uint32_t dtype_encode_float(enum dtype t, double x)
 	e -= 1;
 	if (e < 1 - f.bias)
 		e = 1 - f.bias;
-	scaled = nearbyint(ldexp(a, f.mantissa - e)); /* mantissa with its leading one, rounded to even */
+	scaled = nearbyint(
+		ldexp(a, f.mantissa - e)); /* mantissa with its leading one, rounded to even */
 	code = (uint32_t)scaled + (((uint32_t)(e + f.bias - 1)) << f.mantissa);
 	if (ldexp(scaled, e - f.mantissa) > f.largest) {
 		if (f8)

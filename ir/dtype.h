@@ -10,28 +10,28 @@
 /* DTYPE(enumerator, ONNX code, name in text, bits, class, type it is computed in).
  * Storage types (f16 bf16 f8 i4 u4 i2 u2) have no arithmetic of their own: a load widens them to the
  * type they are computed in, a store rounds. */
-#define DTYPES(DTYPE)                                       \
-	DTYPE(DT_F32, HONE_F32, "f32", 32, FLOAT, DT_F32)    \
-	DTYPE(DT_F64, HONE_F64, "f64", 64, FLOAT, DT_F64)    \
-	DTYPE(DT_F16, HONE_F16, "f16", 16, FLOAT, DT_F32)    \
-	DTYPE(DT_BF16, HONE_BF16, "bf16", 16, FLOAT, DT_F32) \
-	DTYPE(DT_F8E4M3FN, HONE_F8E4M3FN, "f8e4m3fn", 8, FLOAT, DT_F32)         \
-	DTYPE(DT_F8E4M3FNUZ, HONE_F8E4M3FNUZ, "f8e4m3fnuz", 8, FLOAT, DT_F32)   \
-	DTYPE(DT_F8E5M2, HONE_F8E5M2, "f8e5m2", 8, FLOAT, DT_F32)               \
-	DTYPE(DT_F8E5M2FNUZ, HONE_F8E5M2FNUZ, "f8e5m2fnuz", 8, FLOAT, DT_F32)   \
-	DTYPE(DT_I64, HONE_I64, "i64", 64, SIGNED, DT_I64)   \
-	DTYPE(DT_I32, HONE_I32, "i32", 32, SIGNED, DT_I32)   \
-	DTYPE(DT_I16, HONE_I16, "i16", 16, SIGNED, DT_I16)   \
-	DTYPE(DT_I8, HONE_I8, "i8", 8, SIGNED, DT_I8)        \
-	DTYPE(DT_U64, HONE_U64, "u64", 64, UNSIGNED, DT_U64) \
-	DTYPE(DT_U32, HONE_U32, "u32", 32, UNSIGNED, DT_U32) \
-	DTYPE(DT_U16, HONE_U16, "u16", 16, UNSIGNED, DT_U16) \
-	DTYPE(DT_U8, HONE_U8, "u8", 8, UNSIGNED, DT_U8)      \
-	DTYPE(DT_I4, HONE_I4, "i4", 4, SIGNED, DT_I32)       \
-	DTYPE(DT_U4, HONE_U4, "u4", 4, UNSIGNED, DT_U32)     \
-	DTYPE(DT_I2, HONE_I2, "i2", 2, SIGNED, DT_I32)       \
-	DTYPE(DT_U2, HONE_U2, "u2", 2, UNSIGNED, DT_U32)     \
-	DTYPE(DT_BOOL, HONE_BOOL, "bool", 8, BOOL, DT_BOOL)  \
+#define DTYPES(DTYPE)                                                         \
+	DTYPE(DT_F32, HONE_F32, "f32", 32, FLOAT, DT_F32)                     \
+	DTYPE(DT_F64, HONE_F64, "f64", 64, FLOAT, DT_F64)                     \
+	DTYPE(DT_F16, HONE_F16, "f16", 16, FLOAT, DT_F32)                     \
+	DTYPE(DT_BF16, HONE_BF16, "bf16", 16, FLOAT, DT_F32)                  \
+	DTYPE(DT_F8E4M3FN, HONE_F8E4M3FN, "f8e4m3fn", 8, FLOAT, DT_F32)       \
+	DTYPE(DT_F8E4M3FNUZ, HONE_F8E4M3FNUZ, "f8e4m3fnuz", 8, FLOAT, DT_F32) \
+	DTYPE(DT_F8E5M2, HONE_F8E5M2, "f8e5m2", 8, FLOAT, DT_F32)             \
+	DTYPE(DT_F8E5M2FNUZ, HONE_F8E5M2FNUZ, "f8e5m2fnuz", 8, FLOAT, DT_F32) \
+	DTYPE(DT_I64, HONE_I64, "i64", 64, SIGNED, DT_I64)                    \
+	DTYPE(DT_I32, HONE_I32, "i32", 32, SIGNED, DT_I32)                    \
+	DTYPE(DT_I16, HONE_I16, "i16", 16, SIGNED, DT_I16)                    \
+	DTYPE(DT_I8, HONE_I8, "i8", 8, SIGNED, DT_I8)                         \
+	DTYPE(DT_U64, HONE_U64, "u64", 64, UNSIGNED, DT_U64)                  \
+	DTYPE(DT_U32, HONE_U32, "u32", 32, UNSIGNED, DT_U32)                  \
+	DTYPE(DT_U16, HONE_U16, "u16", 16, UNSIGNED, DT_U16)                  \
+	DTYPE(DT_U8, HONE_U8, "u8", 8, UNSIGNED, DT_U8)                       \
+	DTYPE(DT_I4, HONE_I4, "i4", 4, SIGNED, DT_I32)                        \
+	DTYPE(DT_U4, HONE_U4, "u4", 4, UNSIGNED, DT_U32)                      \
+	DTYPE(DT_I2, HONE_I2, "i2", 2, SIGNED, DT_I32)                        \
+	DTYPE(DT_U2, HONE_U2, "u2", 2, UNSIGNED, DT_U32)                      \
+	DTYPE(DT_BOOL, HONE_BOOL, "bool", 8, BOOL, DT_BOOL)                   \
 	DTYPE(DT_STRING, HONE_STRING, "string", 0, TEXT, DT_STRING)
 
 enum dtype {
@@ -39,10 +39,17 @@ enum dtype {
 #define DTYPE(id, code, name, bits, class, compute) id = code,
 	DTYPES(DTYPE)
 #undef DTYPE
-	DT_LIMIT = 32
+		DT_LIMIT = 32
 };
 
-enum dtype_class { DTYPE_INVALID, DTYPE_FLOAT, DTYPE_SIGNED, DTYPE_UNSIGNED, DTYPE_BOOL, DTYPE_TEXT };
+enum dtype_class {
+	DTYPE_INVALID,
+	DTYPE_FLOAT,
+	DTYPE_SIGNED,
+	DTYPE_UNSIGNED,
+	DTYPE_BOOL,
+	DTYPE_TEXT
+};
 
 /* "f32" etc.; "none" for a code that is no dtype. */
 const char *dtype_name(enum dtype t);

@@ -31,7 +31,7 @@ extern struct engine interpreter;
 
 /* For each output element: the sum of magnitudes of the terms of the last float sum that made it, for the
  * differential tolerance (n + 8) * eps * sum|terms|. NULL data where the op is no sum. */
-bool interpreter_run_bounds(struct engine_program *p, const hone_tensor *inputs, hone_tensor *outputs,
-			    hone_tensor *bounds, struct diag *d);
+bool interpreter_run_bounds(struct engine_program *p, const hone_tensor *inputs,
+			    hone_tensor *outputs, hone_tensor *bounds, struct diag *d);
 
 #endif

@@ -5,9 +5,18 @@
 #include <string.h>
 
 const char *const reduce_names[REDUCE_KIND_COUNT + 1] = {
-	"sum", "prod", "min", "max", "any", "all", "argmin", "argmax", "argmin_last", "argmax_last", NULL};
+	"sum",    "prod",   "min",         "max",         "any", "all",
+	"argmin", "argmax", "argmin_last", "argmax_last", NULL};
 
-enum scalar_rule { RULE_ARITH, RULE_FLOAT, RULE_INTEGER, RULE_BITS, RULE_COMPARE, RULE_LOGIC, RULE_CHOOSE };
+enum scalar_rule {
+	RULE_ARITH,
+	RULE_FLOAT,
+	RULE_INTEGER,
+	RULE_BITS,
+	RULE_COMPARE,
+	RULE_LOGIC,
+	RULE_CHOOSE
+};
 
 static const struct {
 	const char *text;
@@ -31,7 +40,8 @@ const char *scalar_text(enum expr_op op)
 
 enum dtype scalar_result(enum expr_op op, const enum dtype *t)
 {
-	bool is_float = dtype_is_float(t[0]), is_int = dtype_is_int(t[0]), is_bool = t[0] == DT_BOOL;
+	bool is_float = dtype_is_float(t[0]), is_int = dtype_is_int(t[0]),
+	     is_bool = t[0] == DT_BOOL;
 
 	if (op >= EXPR_SCALAR_COUNT || dtype_compute(t[0]) != t[0])
 		return DT_NONE;
@@ -39,7 +49,9 @@ enum dtype scalar_result(enum expr_op op, const enum dtype *t)
 		return DT_NONE;
 	switch (scalars[op].rule) {
 	case RULE_ARITH:
-		return is_float || is_int || (is_bool && (op == EXPR_MIN || op == EXPR_MAX)) ? t[0] : DT_NONE;
+		return is_float || is_int || (is_bool && (op == EXPR_MIN || op == EXPR_MAX))
+			       ? t[0]
+			       : DT_NONE;
 	case RULE_FLOAT: return is_float ? t[0] : DT_NONE;
 	case RULE_INTEGER: return is_int ? t[0] : DT_NONE;
 	case RULE_BITS: return is_int || is_bool ? t[0] : DT_NONE;
@@ -64,10 +76,7 @@ void expr_pool_init(struct expr_pool *p, struct arena *a, struct dim_pool *dims)
 	p->table->slot = ARENA_ARRAY(a, const struct expr *, 256);
 }
 
-static uint64_t mix(uint64_t h, uint64_t x)
-{
-	return (h ^ x) * 0x9e3779b97f4a7c15u ^ (h >> 29);
-}
+static uint64_t mix(uint64_t h, uint64_t x) { return (h ^ x) * 0x9e3779b97f4a7c15u ^ (h >> 29); }
 
 /* Hashes by ids, not by addresses, so that nothing depends on where memory lies. */
 static uint64_t hash(const struct expr *e)
@@ -211,11 +220,12 @@ bool expr_is_literal(const struct expr *e, double value)
 {
 	if (e->op != EXPR_LITERAL)
 		return false;
-	return dtype_is_float(e->type) ? e->f == value && !(value == 0 && signbit(e->f)) : (double)e->i == value;
+	return dtype_is_float(e->type) ? e->f == value && !(value == 0 && signbit(e->f))
+				       : (double)e->i == value;
 }
 
-static const struct expr *operation(struct expr_pool *p, enum expr_op op, enum dtype type, int count,
-				    const struct expr *const *arg)
+static const struct expr *operation(struct expr_pool *p, enum expr_op op, enum dtype type,
+				    int count, const struct expr *const *arg)
 {
 	union scalar v[3];
 	bool constant = true;
@@ -228,8 +238,11 @@ static const struct expr *operation(struct expr_pool *p, enum expr_op op, enum d
 			v[i].i = arg[i]->i;
 	}
 	if (constant)
-		return literal(p, type, scalar_eval(op, arg[op == EXPR_SELECT ? 1 : 0]->type, type, v));
-	return intern(p, (struct expr){.op = (uint8_t)op, .type = (uint8_t)type, .count = count, .arg = arg});
+		return literal(p, type,
+			       scalar_eval(op, arg[op == EXPR_SELECT ? 1 : 0]->type, type, v));
+	return intern(
+		p, (struct expr){
+			   .op = (uint8_t)op, .type = (uint8_t)type, .count = count, .arg = arg});
 }
 
 const struct expr *expr_unary(struct expr_pool *p, enum expr_op op, const struct expr *a)
@@ -241,7 +254,8 @@ const struct expr *expr_unary(struct expr_pool *p, enum expr_op op, const struct
 }
 
 /* x + 0, x - 0, x * 1, x / 1 for any type but float x + 0 (it turns -0 into 0); x * 0 for integers. */
-static const struct expr *identity(struct expr_pool *p, enum expr_op op, const struct expr *a, const struct expr *b)
+static const struct expr *identity(struct expr_pool *p, enum expr_op op, const struct expr *a,
+				   const struct expr *b)
 {
 	bool integer = dtype_is_int(a->type);
 
@@ -250,24 +264,24 @@ static const struct expr *identity(struct expr_pool *p, enum expr_op op, const s
 		if (integer && expr_is_literal(a, 0))
 			return b;
 		return integer && expr_is_literal(b, 0) ? a : NULL;
-	case EXPR_SUB:
-		return expr_is_literal(b, 0) ? a : NULL;
+	case EXPR_SUB: return expr_is_literal(b, 0) ? a : NULL;
 	case EXPR_MUL:
 		if (integer && (expr_is_literal(a, 0) || expr_is_literal(b, 0)))
 			return expr_int(p, a->type, 0);
 		if (expr_is_literal(a, 1))
 			return b;
 		return expr_is_literal(b, 1) ? a : NULL;
-	case EXPR_DIV:
-		return expr_is_literal(b, 1) ? a : NULL;
-	case EXPR_MIN: case EXPR_MAX: case EXPR_AND: case EXPR_OR:
-		return a == b ? a : NULL;
-	default:
-		return NULL;
+	case EXPR_DIV: return expr_is_literal(b, 1) ? a : NULL;
+	case EXPR_MIN:
+	case EXPR_MAX:
+	case EXPR_AND:
+	case EXPR_OR: return a == b ? a : NULL;
+	default: return NULL;
 	}
 }
 
-const struct expr *expr_binary(struct expr_pool *p, enum expr_op op, const struct expr *a, const struct expr *b)
+const struct expr *expr_binary(struct expr_pool *p, enum expr_op op, const struct expr *a,
+			       const struct expr *b)
 {
 	enum dtype t[2] = {a->type, b->type}, type = scalar_result(op, t);
 	const struct expr *arg[2] = {a, b}, *simple;
@@ -278,7 +292,8 @@ const struct expr *expr_binary(struct expr_pool *p, enum expr_op op, const struc
 	return simple ? simple : operation(p, op, type, 2, arg);
 }
 
-const struct expr *expr_select(struct expr_pool *p, const struct expr *c, const struct expr *a, const struct expr *b)
+const struct expr *expr_select(struct expr_pool *p, const struct expr *c, const struct expr *a,
+			       const struct expr *b)
 {
 	const struct expr *arg[3] = {c, a, b};
 
@@ -291,7 +306,8 @@ const struct expr *expr_select(struct expr_pool *p, const struct expr *c, const 
 	return operation(p, EXPR_SELECT, a->type, 3, arg);
 }
 
-const struct expr *expr_cast(struct expr_pool *p, enum expr_op op, enum dtype t, const struct expr *a)
+const struct expr *expr_cast(struct expr_pool *p, enum expr_op op, enum dtype t,
+			     const struct expr *a)
 {
 	if (dtype_compute(t) != t || t == DT_STRING)
 		return NULL;
@@ -300,23 +316,30 @@ const struct expr *expr_cast(struct expr_pool *p, enum expr_op op, enum dtype t,
 	return a->type == t ? a : operation(p, op, t, 1, &a);
 }
 
-const struct expr *expr_load(struct expr_pool *p, enum dtype t, int buffer, int count, const struct expr *const *index)
+const struct expr *expr_load(struct expr_pool *p, enum dtype t, int buffer, int count,
+			     const struct expr *const *index)
 {
-	return intern(p, (struct expr){.op = EXPR_LOAD, .type = (uint8_t)t, .index = buffer, .count = count, .arg = index});
+	return intern(p, (struct expr){.op = EXPR_LOAD,
+				       .type = (uint8_t)t,
+				       .index = buffer,
+				       .count = count,
+				       .arg = index});
 }
 
-const struct expr *expr_check(struct expr_pool *p, const struct expr *index, const struct expr *extent)
+const struct expr *expr_check(struct expr_pool *p, const struct expr *index,
+			      const struct expr *extent)
 {
 	const struct expr *arg[2] = {index, extent};
 	int64_t low, high, least, most;
 
-	if (expr_range(p, index, &low, &high) && expr_range(p, extent, &least, &most) && low >= 0 && high < least)
+	if (expr_range(p, index, &low, &high) && expr_range(p, extent, &least, &most) && low >= 0 &&
+	    high < least)
 		return index;
 	return intern(p, (struct expr){.op = EXPR_CHECK, .type = DT_I64, .count = 2, .arg = arg});
 }
 
-const struct expr *expr_reduce(struct expr_pool *p, enum reduce_kind kind, int count, const int *axes,
-			       const struct expr *body)
+const struct expr *expr_reduce(struct expr_pool *p, enum reduce_kind kind, int count,
+			       const int *axes, const struct expr *body)
 {
 	int32_t list[HONE_MAX_RANK * 2];
 
@@ -326,31 +349,43 @@ const struct expr *expr_reduce(struct expr_pool *p, enum reduce_kind kind, int c
 		list[i] = axes[i];
 	return intern(p, (struct expr){.op = EXPR_REDUCE,
 				       .type = kind >= REDUCE_ARGMIN ? DT_I64 : body->type,
-				       .reduce = (uint8_t)kind, .axis_count = (uint8_t)count, .count = 1,
-				       .axes = list, .arg = &body});
+				       .reduce = (uint8_t)kind,
+				       .axis_count = (uint8_t)count,
+				       .count = 1,
+				       .axes = list,
+				       .arg = &body});
 }
 
-const struct expr *expr_rebuild(struct expr_pool *p, const struct expr *e, const struct expr *const *arg)
+const struct expr *expr_rebuild(struct expr_pool *p, const struct expr *e,
+				const struct expr *const *arg)
 {
 	switch (e->op) {
-	case EXPR_CAST: case EXPR_SAT_CAST: case EXPR_BITS_CAST: return expr_cast(p, e->op, e->type, arg[0]);
+	case EXPR_CAST:
+	case EXPR_SAT_CAST:
+	case EXPR_BITS_CAST: return expr_cast(p, e->op, e->type, arg[0]);
 	case EXPR_LOAD: return expr_load(p, e->type, e->index, e->count, arg);
 	case EXPR_CHECK: return expr_check(p, arg[0], arg[1]);
 	case EXPR_REDUCE: return expr_reduce(p, e->reduce, e->axis_count, e->axes, arg[0]);
 	case EXPR_SELECT: return expr_select(p, arg[0], arg[1], arg[2]);
-	case EXPR_ADD: case EXPR_SUB: case EXPR_MUL:
+	case EXPR_ADD:
+	case EXPR_SUB:
+	case EXPR_MUL:
 		if (e->type == DT_I64)
-			return e->op == EXPR_ADD ? index_add(p, arg[0], arg[1])
-			     : e->op == EXPR_SUB ? index_sub(p, arg[0], arg[1]) : index_mul(p, arg[0], arg[1]);
+			return e->op == EXPR_ADD   ? index_add(p, arg[0], arg[1])
+			       : e->op == EXPR_SUB ? index_sub(p, arg[0], arg[1])
+						   : index_mul(p, arg[0], arg[1]);
 		return expr_binary(p, e->op, arg[0], arg[1]);
 	case EXPR_DIV:
-		return e->type == DT_I64 ? index_div(p, arg[0], arg[1]) : expr_binary(p, e->op, arg[0], arg[1]);
+		return e->type == DT_I64 ? index_div(p, arg[0], arg[1])
+					 : expr_binary(p, e->op, arg[0], arg[1]);
 	case EXPR_REM:
-		return e->type == DT_I64 ? index_rem(p, arg[0], arg[1]) : expr_binary(p, e->op, arg[0], arg[1]);
+		return e->type == DT_I64 ? index_rem(p, arg[0], arg[1])
+					 : expr_binary(p, e->op, arg[0], arg[1]);
 	default:
 		if (e->count == 0)
 			return e;
-		return e->count == 1 ? expr_unary(p, e->op, arg[0]) : expr_binary(p, e->op, arg[0], arg[1]);
+		return e->count == 1 ? expr_unary(p, e->op, arg[0])
+				     : expr_binary(p, e->op, arg[0], arg[1]);
 	}
 }
 
@@ -392,7 +427,8 @@ static const struct expr *rewrite(struct rewrite *r, const struct expr *e)
 	return now;
 }
 
-const struct expr *expr_rewrite(struct expr_pool *p, const struct expr *e, expr_rewrite_fn *fn, void *self)
+const struct expr *expr_rewrite(struct expr_pool *p, const struct expr *e, expr_rewrite_fn *fn,
+				void *self)
 {
 	struct arena scratch = {0};
 	struct rewrite r = {.pool = p, .fn = fn, .self = self, .count = e->id + 1};
@@ -412,7 +448,8 @@ static const struct expr *bind_param(struct expr_pool *p, const struct expr *e, 
 	return e->op == EXPR_PARAM ? with[e->index] : NULL;
 }
 
-const struct expr *expr_bind_params(struct expr_pool *p, const struct expr *e, const struct expr *const *with)
+const struct expr *expr_bind_params(struct expr_pool *p, const struct expr *e,
+				    const struct expr *const *with)
 {
 	return expr_rewrite(p, e, bind_param, (void *)with);
 }
@@ -434,8 +471,8 @@ static const struct expr *bind_axis(struct expr_pool *p, const struct expr *e, v
 	return NULL;
 }
 
-const struct expr *expr_bind_axes(struct expr_pool *p, const struct expr *e, int count, const int *axes,
-				  const struct expr *const *with)
+const struct expr *expr_bind_axes(struct expr_pool *p, const struct expr *e, int count,
+				  const int *axes, const struct expr *const *with)
 {
 	struct axis_binding b = {count, axes, with};
 
@@ -478,7 +515,4 @@ static bool is_axis(const struct expr *e, void *self)
 	return e->op == EXPR_AXIS && e->index == *(const int *)self;
 }
 
-bool expr_uses_axis(const struct expr *e, int axis)
-{
-	return expr_any(e, is_axis, &axis);
-}
+bool expr_uses_axis(const struct expr *e, int axis) { return expr_any(e, is_axis, &axis); }

@@ -26,8 +26,8 @@ enum expr_op {
 	EXPR_AXIS,    /* the value of axis `index` of the pool, an i64 */
 	EXPR_VAR,     /* the value of kernel variable `index` (kernel.h, STMT_SET) */
 	/* kernel IR only */
-	EXPR_LOAD,   /* kernel buffer `index` at arg[0..count) ; out-of-range gathers fail the run */
-	EXPR_CHECK,  /* arg[0] if 0 <= arg[0] < arg[1], else the run fails (index out of range) and it is 0 */
+	EXPR_LOAD, /* kernel buffer `index` at arg[0..count) ; out-of-range gathers fail the run */
+	EXPR_CHECK, /* arg[0] if 0 <= arg[0] < arg[1], else the run fails (index out of range) and it is 0 */
 	EXPR_REDUCE, /* `reduce` over `axes` of arg[0]; empty: the kind's identity */
 };
 
@@ -84,7 +84,8 @@ void expr_pool_init(struct expr_pool *p, struct arena *a, struct dim_pool *dims)
 
 /* ---- constructors. They fold constants and apply x+0, x*1, x*0 (integers), c?a:a and the like. ---- */
 
-const struct expr *expr_int(struct expr_pool *p, enum dtype t, int64_t value); /* also for float types */
+const struct expr *expr_int(struct expr_pool *p, enum dtype t,
+			    int64_t value); /* also for float types */
 const struct expr *expr_real(struct expr_pool *p, enum dtype t, double value);
 const struct expr *expr_index(struct expr_pool *p, int64_t value); /* i64 literal */
 const struct expr *expr_param(struct expr_pool *p, enum dtype t, int index);
@@ -99,12 +100,14 @@ const struct expr *expr_binary(struct expr_pool *p, enum expr_op op, const struc
 const struct expr *expr_select(struct expr_pool *p, const struct expr *c, const struct expr *a,
 			       const struct expr *b);
 /* EXPR_CAST, EXPR_SAT_CAST or EXPR_BITS_CAST to compute type t; a cast to its own type is the operand. */
-const struct expr *expr_cast(struct expr_pool *p, enum expr_op op, enum dtype t, const struct expr *a);
+const struct expr *expr_cast(struct expr_pool *p, enum expr_op op, enum dtype t,
+			     const struct expr *a);
 const struct expr *expr_load(struct expr_pool *p, enum dtype t, int buffer, int count,
 			     const struct expr *const *index);
-const struct expr *expr_check(struct expr_pool *p, const struct expr *index, const struct expr *extent);
-const struct expr *expr_reduce(struct expr_pool *p, enum reduce_kind kind, int count, const int *axes,
-			       const struct expr *body);
+const struct expr *expr_check(struct expr_pool *p, const struct expr *index,
+			      const struct expr *extent);
+const struct expr *expr_reduce(struct expr_pool *p, enum reduce_kind kind, int count,
+			       const int *axes, const struct expr *body);
 /* Shorthands for i64 index arithmetic; `/` and rem of values known to be >= 0. */
 const struct expr *index_add(struct expr_pool *p, const struct expr *a, const struct expr *b);
 const struct expr *index_sub(struct expr_pool *p, const struct expr *a, const struct expr *b);
@@ -113,7 +116,8 @@ const struct expr *index_div(struct expr_pool *p, const struct expr *a, const st
 const struct expr *index_rem(struct expr_pool *p, const struct expr *a, const struct expr *b);
 
 /* The same node with other operands (arg has e->count entries). */
-const struct expr *expr_rebuild(struct expr_pool *p, const struct expr *e, const struct expr *const *arg);
+const struct expr *expr_rebuild(struct expr_pool *p, const struct expr *e,
+				const struct expr *const *arg);
 
 /* ---- questions ---- */
 
@@ -149,14 +153,15 @@ dim affine_coef(struct expr_pool *p, const struct expr *e, int axis);
 
 /* Returns a replacement for e (whose operands are already rewritten), or NULL to keep it. */
 typedef const struct expr *expr_rewrite_fn(struct expr_pool *p, const struct expr *e, void *self);
-const struct expr *expr_rewrite(struct expr_pool *p, const struct expr *e, expr_rewrite_fn *fn, void *self);
+const struct expr *expr_rewrite(struct expr_pool *p, const struct expr *e, expr_rewrite_fn *fn,
+				void *self);
 
 /* EXPR_PARAM i becomes with[i]. */
 const struct expr *expr_bind_params(struct expr_pool *p, const struct expr *e,
 				    const struct expr *const *with);
 /* EXPR_AXIS axes[i] becomes with[i]. */
-const struct expr *expr_bind_axes(struct expr_pool *p, const struct expr *e, int count, const int *axes,
-				  const struct expr *const *with);
+const struct expr *expr_bind_axes(struct expr_pool *p, const struct expr *e, int count,
+				  const int *axes, const struct expr *const *with);
 
 /* Whether e reads the axis (outside of a reduce that binds it); whether a node satisfies a test. */
 bool expr_uses_axis(const struct expr *e, int axis);
@@ -171,15 +176,16 @@ union scalar {
 };
 /* One operation on operand values of type `operand`; result of type `result`. f32 results are rounded
  * to f32. Casts: op EXPR_CAST etc., from `operand` to `result`. */
-union scalar scalar_eval(enum expr_op op, enum dtype operand, enum dtype result, const union scalar *arg);
+union scalar scalar_eval(enum expr_op op, enum dtype operand, enum dtype result,
+			 const union scalar *arg);
 
 /* ---- text (expr_text.c) ---- */
 
 /* Prints e in the scalar grammar. name(self, e) gives the text of leaves other than literals, and of
  * loads; it may return NULL to have `axis3`, `param0`, ... */
 typedef const char *expr_name_fn(void *self, const struct expr *e);
-const char *expr_text(struct arena *a, const struct expr_pool *p, const struct expr *e, expr_name_fn *name,
-		      void *self);
+const char *expr_text(struct arena *a, const struct expr_pool *p, const struct expr *e,
+		      expr_name_fn *name, void *self);
 /* The shortest text that reads back equal; always with a `.` or an exponent, or `inf`, `nan`, `-inf`. */
 const char *real_text(struct arena *a, enum dtype t, double x);
 

@@ -5,7 +5,8 @@
 
 /* ---- affine forms ---- */
 
-static bool affine_add_term(struct expr_pool *p, struct affine *a, const struct expr *term, dim coef)
+static bool affine_add_term(struct expr_pool *p, struct affine *a, const struct expr *term,
+			    dim coef)
 {
 	int i = 0;
 
@@ -15,8 +16,10 @@ static bool affine_add_term(struct expr_pool *p, struct affine *a, const struct 
 		a->coef[i] = dim_add(p->dims, a->coef[i], coef);
 		if (dim_is(a->coef[i], 0)) {
 			a->count--;
-			memmove(a->term + i, a->term + i + 1, (size_t)(a->count - i) * sizeof(*a->term));
-			memmove(a->coef + i, a->coef + i + 1, (size_t)(a->count - i) * sizeof(*a->coef));
+			memmove(a->term + i, a->term + i + 1,
+				(size_t)(a->count - i) * sizeof(*a->term));
+			memmove(a->coef + i, a->coef + i + 1,
+				(size_t)(a->count - i) * sizeof(*a->coef));
 		}
 		return true;
 	}
@@ -47,13 +50,15 @@ static bool affine_add(struct expr_pool *p, struct affine *out, const struct exp
 	switch (e->op) {
 	case EXPR_LITERAL:
 	case EXPR_DIM:
-		out->constant = dim_add(p->dims, out->constant, dim_mul(p->dims, scale, as_dim(p, e)));
+		out->constant =
+			dim_add(p->dims, out->constant, dim_mul(p->dims, scale, as_dim(p, e)));
 		return true;
 	case EXPR_ADD:
 		return affine_add(p, out, e->arg[0], scale) && affine_add(p, out, e->arg[1], scale);
 	case EXPR_SUB:
 		return affine_add(p, out, e->arg[0], scale) &&
-		       affine_add(p, out, e->arg[1], dim_mul(p->dims, scale, dim_const(p->dims, -1)));
+		       affine_add(p, out, e->arg[1],
+				  dim_mul(p->dims, scale, dim_const(p->dims, -1)));
 	case EXPR_MUL:
 		factor = as_dim(p, e->arg[1]);
 		if (factor)
@@ -62,8 +67,7 @@ static bool affine_add(struct expr_pool *p, struct affine *out, const struct exp
 		if (factor)
 			return affine_add(p, out, e->arg[1], dim_mul(p->dims, scale, factor));
 		break;
-	default:
-		break;
+	default: break;
 	}
 	return affine_add_term(p, out, e, scale);
 }
@@ -80,7 +84,8 @@ const struct expr *affine_expr(struct expr_pool *p, const struct affine *a)
 	const struct expr *sum = NULL, *constant = expr_dim(p, a->constant);
 
 	for (int i = 0; i < a->count; i++) {
-		const struct expr *t = expr_binary(p, EXPR_MUL, a->term[i], expr_dim(p, a->coef[i]));
+		const struct expr *t =
+			expr_binary(p, EXPR_MUL, a->term[i], expr_dim(p, a->coef[i]));
 
 		sum = sum ? expr_binary(p, EXPR_ADD, sum, t) : t;
 	}
@@ -105,10 +110,7 @@ dim affine_coef(struct expr_pool *p, const struct expr *e, int axis)
 
 /* A dim that may divide an index. One that may be 0 counts: the extent it divides is then 0 as well, and the
  * loop over it does not run. */
-static bool is_divisor(dim d)
-{
-	return dim_lower(d) >= 0 && !dim_is(d, 0);
-}
+static bool is_divisor(dim d) { return dim_lower(d) >= 0 && !dim_is(d, 0); }
 
 /* ---- bounds ---- */
 
@@ -158,7 +160,8 @@ static struct bounds affine_bounds(struct expr_pool *p, const struct affine *a)
 	struct bounds sum = {a->constant, a->constant};
 
 	for (int i = 0; i < a->count; i++) {
-		struct bounds t = a->term[i]->op == EXPR_DIV ? div_bounds(p, a->term[i]) : term_bounds(p, a->term[i]);
+		struct bounds t = a->term[i]->op == EXPR_DIV ? div_bounds(p, a->term[i])
+							     : term_bounds(p, a->term[i]);
 		dim c = a->coef[i], low = t.low, high = t.high;
 
 		if (dim_upper(c) <= 0) {
@@ -167,8 +170,10 @@ static struct bounds affine_bounds(struct expr_pool *p, const struct affine *a)
 		} else if (dim_lower(c) < 0) {
 			low = high = NULL;
 		}
-		sum.low = sum.low && low ? dim_add(p->dims, sum.low, dim_mul(p->dims, c, low)) : NULL;
-		sum.high = sum.high && high ? dim_add(p->dims, sum.high, dim_mul(p->dims, c, high)) : NULL;
+		sum.low =
+			sum.low && low ? dim_add(p->dims, sum.low, dim_mul(p->dims, c, low)) : NULL;
+		sum.high = sum.high && high ? dim_add(p->dims, sum.high, dim_mul(p->dims, c, high))
+					    : NULL;
 	}
 	return sum;
 }
@@ -233,7 +238,8 @@ const struct expr *index_mul(struct expr_pool *p, const struct expr *a, const st
 
 /* Splits a = by * quotient + rest with 0 <= rest < by proved; false when it cannot. All terms whose
  * coefficient `by` divides go to the quotient. */
-static bool split(struct expr_pool *p, const struct affine *a, dim by, struct affine *quotient, struct affine *rest)
+static bool split(struct expr_pool *p, const struct affine *a, dim by, struct affine *quotient,
+		  struct affine *rest)
 {
 	struct dim_pool *d = p->dims;
 
@@ -271,18 +277,22 @@ const struct expr *index_div(struct expr_pool *p, const struct expr *a, const st
 	if (!by || !is_divisor(by) || !expr_affine(p, a, &whole) || !is_natural(p, &whole))
 		return expr_binary(p, EXPR_DIV, a, b);
 	/* (x / c) / b = x / (c * b) */
-	if (whole.count == 1 && dim_is(whole.constant, 0) && dim_is(whole.coef[0], 1) && whole.term[0]->op == EXPR_DIV) {
+	if (whole.count == 1 && dim_is(whole.constant, 0) && dim_is(whole.coef[0], 1) &&
+	    whole.term[0]->op == EXPR_DIV) {
 		dim c = as_dim(p, whole.term[0]->arg[1]);
 
 		if (c && is_divisor(c))
-			return index_div(p, whole.term[0]->arg[0], expr_dim(p, dim_mul(p->dims, c, by)));
+			return index_div(p, whole.term[0]->arg[0],
+					 expr_dim(p, dim_mul(p->dims, c, by)));
 	}
 	if (!split(p, &whole, by, &quotient, &rest) || !is_natural(p, &rest))
 		return expr_binary(p, EXPR_DIV, a, b);
 	if (affine_below(p, &rest, by))
 		return affine_expr(p, &quotient);
 	inner = expr_binary(p, EXPR_DIV, affine_expr(p, &rest), b);
-	return quotient.count || !dim_is(quotient.constant, 0) ? index_add(p, affine_expr(p, &quotient), inner) : inner;
+	return quotient.count || !dim_is(quotient.constant, 0)
+		       ? index_add(p, affine_expr(p, &quotient), inner)
+		       : inner;
 }
 
 const struct expr *index_rem(struct expr_pool *p, const struct expr *a, const struct expr *b)

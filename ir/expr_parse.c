@@ -19,7 +19,7 @@ enum ast_kind { AST_LITERAL, AST_BUILT, AST_OP, AST_CAST, AST_CHECK, AST_REDUCE 
 
 struct ast {
 	enum ast_kind kind;
-	int op; /* expr_op of OP and CAST; reduce_kind */
+	int op;          /* expr_op of OP and CAST; reduce_kind */
 	enum dtype type; /* known from below, or DT_NONE; of a CAST: the type cast to */
 	int count, axis_count;
 	int depth, total; /* of the tree; of the expression, through names too */
@@ -78,8 +78,10 @@ static struct ast *ast_operands(struct parser *p, struct ast *a, int count, stru
 	if (a->depth <= SCALAR_NESTING_MAX && a->total <= SCALAR_DEPTH_MAX)
 		return a;
 	p->lx.token = a->token;
-	parse_fail(p, a->total > SCALAR_DEPTH_MAX ? "an expression over %d deep"
-						  : "nested over %d deep; name parts of it: { t = ...; ... }",
+	parse_fail(p,
+		   a->total > SCALAR_DEPTH_MAX
+			   ? "an expression over %d deep"
+			   : "nested over %d deep; name parts of it: { t = ...; ... }",
 		   a->total > SCALAR_DEPTH_MAX ? SCALAR_DEPTH_MAX : SCALAR_NESTING_MAX);
 	return NULL;
 }
@@ -93,7 +95,8 @@ void parse_local(struct parser *p, const char *name, const struct expr *e, int d
 }
 
 /* An operation over `count` operands; finds what type is known from them. */
-static struct ast *ast_op(struct parser *p, int op, struct token at, int count, struct ast *const *arg)
+static struct ast *ast_op(struct parser *p, int op, struct token at, int count,
+			  struct ast *const *arg)
 {
 	struct ast *a = ast_new(p, AST_OP, at);
 	enum dtype t[3];
@@ -121,10 +124,11 @@ static const struct {
 	enum expr_op op;
 	int arity, level; /* level: of infix operators, from 1 */
 } infix[] = {
-	{"|", EXPR_OR, 2, 1}, {"^", EXPR_XOR, 2, 2}, {"&", EXPR_AND, 2, 3}, {"==", EXPR_EQ, 2, 4},
-	{"!=", EXPR_NE, 2, 4}, {"<", EXPR_LT, 2, 5}, {"<=", EXPR_LE, 2, 5}, {">", EXPR_GT, 2, 5},
-	{">=", EXPR_GE, 2, 5}, {"<<", EXPR_SHL, 2, 6}, {">>", EXPR_SHR, 2, 6}, {"+", EXPR_ADD, 2, 7},
-	{"-", EXPR_SUB, 2, 7}, {"*", EXPR_MUL, 2, 8}, {"/", EXPR_DIV, 2, 8},
+	{"|", EXPR_OR, 2, 1},   {"^", EXPR_XOR, 2, 2},  {"&", EXPR_AND, 2, 3},
+	{"==", EXPR_EQ, 2, 4},  {"!=", EXPR_NE, 2, 4},  {"<", EXPR_LT, 2, 5},
+	{"<=", EXPR_LE, 2, 5},  {">", EXPR_GT, 2, 5},   {">=", EXPR_GE, 2, 5},
+	{"<<", EXPR_SHL, 2, 6}, {">>", EXPR_SHR, 2, 6}, {"+", EXPR_ADD, 2, 7},
+	{"-", EXPR_SUB, 2, 7},  {"*", EXPR_MUL, 2, 8},  {"/", EXPR_DIV, 2, 8},
 };
 
 /* EXPR_SCALAR_COUNT if the name is no function. */
@@ -142,8 +146,10 @@ static int function_by_name(const struct token *t)
 /* f32, sat_i8, bits_i32: the cast and its type. */
 static bool cast_by_name(const struct token *t, int *op, enum dtype *type)
 {
-	static const struct { const char *prefix; int op; } casts[] = {
-		{"sat_", EXPR_SAT_CAST}, {"bits_", EXPR_BITS_CAST}, {"", EXPR_CAST}};
+	static const struct {
+		const char *prefix;
+		int op;
+	} casts[] = {{"sat_", EXPR_SAT_CAST}, {"bits_", EXPR_BITS_CAST}, {"", EXPR_CAST}};
 
 	for (int i = 0; i < 3; i++) {
 		int n = (int)strlen(casts[i].prefix);
@@ -170,7 +176,8 @@ static struct ast *parse_call(struct parser *p, int op, struct token at)
 			return NULL;
 	} while (count < want && parse_maybe(p, ","));
 	if (count < want || next_is(p, ",")) {
-		parse_fail(p, "%s takes %d operand%s", scalar_text((enum expr_op)op), want, want == 1 ? "" : "s");
+		parse_fail(p, "%s takes %d operand%s", scalar_text((enum expr_op)op), want,
+			   want == 1 ? "" : "s");
 		return NULL;
 	}
 	return parse_sign(p, ")") ? ast_op(p, op, at, count, arg) : NULL;
@@ -342,7 +349,8 @@ static struct ast *parse_word(struct parser *p)
 			return parse_check(p, at);
 		if (token_is(&at, "dim")) {
 			d = parse_dim(p);
-			return d && parse_sign(p, ")") ? ast_built(p, expr_dim(p->exprs, d), 0, at) : NULL;
+			return d && parse_sign(p, ")") ? ast_built(p, expr_dim(p->exprs, d), 0, at)
+						       : NULL;
 		}
 	} else if (next_kind(p, TOKEN_NAME) && p->value_leaf) {
 		for (int i = 0; i < REDUCE_KIND_COUNT; i++)
@@ -385,7 +393,10 @@ static struct ast *parse_primary(struct parser *p)
 static struct ast *parse_unary(struct parser *p)
 {
 	struct token at = p->lx.token;
-	int op = token_is(&at, "-") ? EXPR_NEG : token_is(&at, "!") ? EXPR_NOT : token_is(&at, "~") ? EXPR_INVERT : -1;
+	int op = token_is(&at, "-")   ? EXPR_NEG
+		 : token_is(&at, "!") ? EXPR_NOT
+		 : token_is(&at, "~") ? EXPR_INVERT
+				      : -1;
 	struct ast *a;
 
 	if (op < 0)
@@ -395,7 +406,8 @@ static struct ast *parse_unary(struct parser *p)
 	lex_next(&p->lx);
 	a = parse_unary(p);
 	parse_leave(p);
-	if (a && op == EXPR_NEG && a->kind == AST_LITERAL && !a->minus) { /* so that i64's least value can be written */
+	if (a && op == EXPR_NEG && a->kind == AST_LITERAL &&
+	    !a->minus) { /* so that i64's least value can be written */
 		a->minus = true;
 		a->real = -a->real;
 		return a;
@@ -453,7 +465,8 @@ static const struct expr *misfit(struct parser *p, const struct ast *a, enum dty
 	int n = a->token.length;
 
 	p->lx.token = a->token;
-	parse_fail(p, "%s%.*s does not fit %s", a->minus ? "-" : "", n > 40 ? 40 : n, a->token.text, dtype_name(t));
+	parse_fail(p, "%s%.*s does not fit %s", a->minus ? "-" : "", n > 40 ? 40 : n, a->token.text,
+		   dtype_name(t));
 	return NULL;
 }
 
@@ -473,8 +486,8 @@ static const struct expr *build_literal(struct parser *p, struct ast *a, enum dt
 {
 	if (t == DT_NONE) {
 		p->lx.token = a->token;
-		parse_fail(p, "the type of %.*s is not known here; write for example f32(%.*s)", a->token.length,
-			   a->token.text, a->token.length, a->token.text);
+		parse_fail(p, "the type of %.*s is not known here; write for example f32(%.*s)",
+			   a->token.length, a->token.text, a->token.length, a->token.text);
 		return NULL;
 	}
 	if (dtype_is_float(t))
@@ -498,10 +511,13 @@ static const struct expr *build_cast(struct parser *p, struct ast *a)
 	const struct expr *e;
 
 	if (from == DT_NONE) {
-		from = x->kind == AST_LITERAL && x->is_real && !dtype_is_float(a->type) ? DT_F64 : a->type;
+		from = x->kind == AST_LITERAL && x->is_real && !dtype_is_float(a->type) ? DT_F64
+											: a->type;
 		if (a->op == EXPR_BITS_CAST) {
 			p->lx.token = a->token;
-			parse_fail(p, "the type of the operand is not known; write for example bits_%s(f32(...))",
+			parse_fail(p,
+				   "the type of the operand is not known; write for example "
+				   "bits_%s(f32(...))",
 				   dtype_name(a->type));
 			return NULL;
 		}
@@ -529,7 +545,9 @@ static const struct expr *build_op(struct parser *p, struct ast *a, enum dtype w
 	for (int i = op == EXPR_SELECT ? 1 : 0; i < a->count; i++)
 		inner = inner ? inner : a->arg[i]->type;
 	if (!inner) /* literals only: comparisons of them are done in f64 */
-		inner = a->type == DT_BOOL && op != EXPR_SELECT ? (op == EXPR_NOT ? DT_BOOL : DT_F64) : want;
+		inner = a->type == DT_BOOL && op != EXPR_SELECT
+				? (op == EXPR_NOT ? DT_BOOL : DT_F64)
+				: want;
 	for (int i = 0; i < a->count; i++) {
 		arg[i] = build(p, a->arg[i], op == EXPR_SELECT && i == 0 ? DT_BOOL : inner);
 		if (!arg[i])
@@ -537,17 +555,19 @@ static const struct expr *build_op(struct parser *p, struct ast *a, enum dtype w
 		found[i] = (enum dtype)arg[i]->type;
 	}
 	e = op == EXPR_SELECT ? expr_select(p->exprs, arg[0], arg[1], arg[2])
-	  : a->count == 1     ? expr_unary(p->exprs, op, arg[0])
+	    : a->count == 1   ? expr_unary(p->exprs, op, arg[0])
 			      : expr_binary(p->exprs, op, arg[0], arg[1]);
 	if (e)
 		return e;
 	p->lx.token = a->token;
 	if (op == EXPR_SELECT)
-		parse_fail(p, "`?` takes a bool and two values of one type, found %s ? %s : %s", dtype_name(found[0]),
-			   dtype_name(found[1]), dtype_name(found[2]));
+		parse_fail(p, "`?` takes a bool and two values of one type, found %s ? %s : %s",
+			   dtype_name(found[0]), dtype_name(found[1]), dtype_name(found[2]));
 	else if (a->count == 2 && found[0] != found[1])
-		parse_fail(p, "`%s` takes operands of one type, found %s and %s; cast one, for example %s(...)", text,
-			   dtype_name(found[0]), dtype_name(found[1]), dtype_name(found[0]));
+		parse_fail(p,
+			   "`%s` takes operands of one type, found %s and %s; cast one, for "
+			   "example %s(...)",
+			   text, dtype_name(found[0]), dtype_name(found[1]), dtype_name(found[0]));
 	else
 		parse_fail(p, "`%s` does not take operands of type %s", text, dtype_name(found[0]));
 	return NULL;
@@ -564,7 +584,9 @@ static const struct expr *build(struct parser *p, struct ast *a, enum dtype want
 	case AST_OP: return build_op(p, a, want);
 	case AST_REDUCE:
 		arg[0] = build(p, a->arg[0], a->op >= REDUCE_ARGMIN ? DT_NONE : want);
-		return arg[0] ? expr_reduce(p->exprs, (enum reduce_kind)a->op, a->axis_count, a->axes, arg[0]) : NULL;
+		return arg[0] ? expr_reduce(p->exprs, (enum reduce_kind)a->op, a->axis_count,
+					    a->axes, arg[0])
+			      : NULL;
 	case AST_CHECK:
 		arg[0] = build(p, a->arg[0], DT_I64);
 		arg[1] = arg[0] ? build(p, a->arg[1], DT_I64) : NULL;
@@ -591,8 +613,8 @@ const struct expr *parse_scalar(struct parser *p, enum dtype want)
 	p->lx = after;
 	if (want && e->type != want) {
 		p->lx.token = at;
-		parse_fail(p, "the expression is %s, but %s is wanted; write %s(...)", dtype_name(e->type),
-			   dtype_name(want), dtype_name(want));
+		parse_fail(p, "the expression is %s, but %s is wanted; write %s(...)",
+			   dtype_name(e->type), dtype_name(want), dtype_name(want));
 		return NULL;
 	}
 	return e;
@@ -620,11 +642,11 @@ bool parse_params(struct parser *p, int type_count, const enum dtype *types, con
 		if (t == DT_NONE)
 			return parse_fail(p, "the type of the parameter %s is not known", name);
 		if (dtype_compute(t) != t)
-			return parse_fail(p, "nothing is computed in %s; the parameter %s is %s", dtype_name(t), name,
-					  dtype_name(dtype_compute(t)));
+			return parse_fail(p, "nothing is computed in %s; the parameter %s is %s",
+					  dtype_name(t), name, dtype_name(dtype_compute(t)));
 		if (count < type_count && t != types[count])
-			return parse_fail(p, "the parameter %s is %s, but its operand is %s", name, dtype_name(t),
-					  dtype_name(types[count]));
+			return parse_fail(p, "the parameter %s is %s, but its operand is %s", name,
+					  dtype_name(t), dtype_name(types[count]));
 		parse_local(p, name, expr_param(p->exprs, t, index ? index[count] : count), 0);
 		count++;
 		if (!parse_maybe(p, ","))
@@ -646,12 +668,17 @@ static bool has_params(struct lexer l)
 	return token_is(&l.token, "->");
 }
 
-const struct expr *expr_parse(struct expr_pool *pool, const char *text, int type_count, const enum dtype *types,
-			      enum dtype want, int constant_count, const struct named_real *constants, struct loc at,
-			      struct diag *d)
+const struct expr *expr_parse(struct expr_pool *pool, const char *text, int type_count,
+			      const enum dtype *types, enum dtype want, int constant_count,
+			      const struct named_real *constants, struct loc at, struct diag *d)
 {
-	struct parser p = {.diag = d, .at = at, .whole = text, .dims = pool->dims, .exprs = pool,
-			   .constant_count = constant_count, .constants = constants};
+	struct parser p = {.diag = d,
+			   .at = at,
+			   .whole = text,
+			   .dims = pool->dims,
+			   .exprs = pool,
+			   .constant_count = constant_count,
+			   .constants = constants};
 	const struct expr *e = NULL;
 
 	p.locals.arena = &p.scratch;

@@ -95,11 +95,18 @@ static int infix_level(int op)
 	case EXPR_OR: return 1;
 	case EXPR_XOR: return 2;
 	case EXPR_AND: return 3;
-	case EXPR_EQ: case EXPR_NE: return 4;
-	case EXPR_LT: case EXPR_LE: case EXPR_GT: case EXPR_GE: return 5;
-	case EXPR_SHL: case EXPR_SHR: return 6;
-	case EXPR_ADD: case EXPR_SUB: return 7;
-	case EXPR_MUL: case EXPR_DIV: return 8;
+	case EXPR_EQ:
+	case EXPR_NE: return 4;
+	case EXPR_LT:
+	case EXPR_LE:
+	case EXPR_GT:
+	case EXPR_GE: return 5;
+	case EXPR_SHL:
+	case EXPR_SHR: return 6;
+	case EXPR_ADD:
+	case EXPR_SUB: return 7;
+	case EXPR_MUL:
+	case EXPR_DIV: return 8;
 	default: return 0;
 	}
 }
@@ -155,14 +162,17 @@ static void print_dim(struct printer *p, const char *text, bool symbol)
 
 static void print_leaf(struct printer *p, const struct expr *e)
 {
-	static const char *const words[] = {[EXPR_PARAM] = "param", [EXPR_AXIS] = "axis", [EXPR_VAR] = "var",
+	static const char *const words[] = {[EXPR_PARAM] = "param",
+					    [EXPR_AXIS] = "axis",
+					    [EXPR_VAR] = "var",
 					    [EXPR_LOAD] = "%b"};
 	const char *name = p->name ? p->name(p->self, e) : NULL;
 
 	if (name)
 		fputs(name, p->out);
 	else if (e->op == EXPR_DIM)
-		print_dim(p, dim_text(p->pool->dims, &p->scratch, e->size), e->size->kind == DIM_SYMBOL);
+		print_dim(p, dim_text(p->pool->dims, &p->scratch, e->size),
+			  e->size->kind == DIM_SYMBOL);
 	else
 		fprintf(p->out, "%s%d", words[e->op], e->index);
 }
@@ -206,7 +216,10 @@ static void print(struct printer *p, const struct expr *e, int level, bool known
 	case EXPR_CAST:
 	case EXPR_SAT_CAST:
 	case EXPR_BITS_CAST:
-		fprintf(p->out, "%s%s(", e->op == EXPR_SAT_CAST ? "sat_" : e->op == EXPR_BITS_CAST ? "bits_" : "",
+		fprintf(p->out, "%s%s(",
+			e->op == EXPR_SAT_CAST    ? "sat_"
+			: e->op == EXPR_BITS_CAST ? "bits_"
+						  : "",
 			dtype_name((enum dtype)e->type));
 		print(p, e->arg[0], LEVEL_ANY, false);
 		fputc(')', p->out);
@@ -242,7 +255,10 @@ static bool is_small(const struct expr *e, int *left, int depth)
 
 /* The expressions below e, each once, operands first. */
 struct order {
-	struct { const struct expr **at; int count, room; } list, stack;
+	struct {
+		const struct expr **at;
+		int count, room;
+	} list, stack;
 	unsigned char *seen; /* by id */
 };
 
@@ -281,7 +297,8 @@ static uint64_t *find_free(struct printer *p, const struct order *o, int size)
 	int count = 0;
 
 	for (int k = 0; k < o->list.count; k++)
-		for (int i = 0; o->list.at[k]->op == EXPR_REDUCE && i < o->list.at[k]->axis_count; i++)
+		for (int i = 0; o->list.at[k]->op == EXPR_REDUCE && i < o->list.at[k]->axis_count;
+		     i++)
 			if (!bit[o->list.at[k]->axes[i]])
 				bit[o->list.at[k]->axes[i]] = 1ull << (count < 63 ? count++ : 63);
 	for (int k = 0; k < o->list.count; k++) {
@@ -339,8 +356,8 @@ static void print_scope(struct printer *p, const struct expr *e, bool known)
 			p->named[o.list.at[k]->id] = 0;
 }
 
-void expr_print(FILE *out, const struct expr_pool *pool, const struct expr *e, bool known, expr_name_fn *name,
-		void *self)
+void expr_print(FILE *out, const struct expr_pool *pool, const struct expr *e, bool known,
+		expr_name_fn *name, void *self)
 {
 	struct printer p = {.out = out, .pool = pool, .name = name, .self = self};
 
@@ -348,7 +365,8 @@ void expr_print(FILE *out, const struct expr_pool *pool, const struct expr *e, b
 	arena_free(&p.scratch);
 }
 
-const char *expr_text(struct arena *a, const struct expr_pool *p, const struct expr *e, expr_name_fn *name, void *self)
+const char *expr_text(struct arena *a, const struct expr_pool *p, const struct expr *e,
+		      expr_name_fn *name, void *self)
 {
 	char *text = NULL;
 	size_t size = 0;

@@ -25,12 +25,10 @@ static struct value *value_new(struct graph *g, const char *name)
 	return v;
 }
 
-struct region *region_new(struct graph *g)
-{
-	return ARENA_NEW(g->arena, struct region);
-}
+struct region *region_new(struct graph *g) { return ARENA_NEW(g->arena, struct region); }
 
-struct value *region_param(struct graph *g, struct region *r, const char *name, const struct type *type)
+struct value *region_param(struct graph *g, struct region *r, const char *name,
+			   const struct type *type)
 {
 	struct value *v = value_new(g, name);
 	struct value **params = ARENA_ARRAY(g->arena, struct value *, r->param_count + 1);
@@ -65,7 +63,8 @@ void region_set_results(struct graph *g, struct region *r, int count, struct val
 		r->results[i] = values[i];
 }
 
-void graph_set_outputs(struct graph *g, int count, struct value *const *values, const char *const *names)
+void graph_set_outputs(struct graph *g, int count, struct value *const *values,
+		       const char *const *names)
 {
 	region_set_results(g, g->body, count, values);
 	g->output_names = ARENA_ARRAY(g->arena, const char *, count);
@@ -79,8 +78,12 @@ int graph_symbol(struct graph *g, const char *name, int64_t max, dim bound)
 		max = bound->value < max ? bound->value : max;
 		bound = NULL;
 	}
-	return symbol_add(&g->dims, &(struct symbol){.name = name, .min = 0, .max = max, .bound = bound,
-						     .binding = SYMBOL_NODE, .stage = g->stage_count + 1});
+	return symbol_add(&g->dims, &(struct symbol){.name = name,
+						     .min = 0,
+						     .max = max,
+						     .bound = bound,
+						     .binding = SYMBOL_NODE,
+						     .stage = g->stage_count + 1});
 }
 
 /* ---- nodes ---- */
@@ -127,12 +130,14 @@ static bool fits(const struct node_spec *s, struct loc at, struct diag *d)
 	const struct op_row *o = &op_table[s->op];
 
 	if (s->in_count < o->min_in || (o->max_in >= 0 && s->in_count > o->max_in))
-		return diag_add(d, DIAG_FILE, at, "%s takes %d to %d operands, found %d", o->name, o->min_in,
-				o->max_in, s->in_count);
+		return diag_add(d, DIAG_FILE, at, "%s takes %d to %d operands, found %d", o->name,
+				o->min_in, o->max_in, s->in_count);
 	if (s->region_count != o->regions)
-		return diag_add(d, DIAG_FILE, at, "%s takes %d regions, found %d", o->name, o->regions, s->region_count);
+		return diag_add(d, DIAG_FILE, at, "%s takes %d regions, found %d", o->name,
+				o->regions, s->region_count);
 	if (!(o->flags & OP_EXPR) != !s->expr)
-		return diag_add(d, DIAG_FILE, at, "%s %s an expression", o->name, s->expr ? "takes no" : "needs");
+		return diag_add(d, DIAG_FILE, at, "%s %s an expression", o->name,
+				s->expr ? "takes no" : "needs");
 	if (s->symbol_count && !(o->flags & OP_BINDS))
 		return diag_add(d, DIAG_FILE, at, "%s binds no symbols", o->name);
 	for (int i = 0; i < s->in_count; i++)
@@ -153,7 +158,8 @@ static struct node *node_new(struct graph *g, const struct node_spec *s, struct 
 	n->in = ARENA_ARRAY(g->arena, struct value *, s->in_count);
 	for (int i = 0; i < s->in_count; i++)
 		n->in[i] = value_now(s->in[i]);
-	n->attrs = s->attrs ? attrs_copy(s->op, s->attrs, g->arena) : attrs_default(s->op, g->arena);
+	n->attrs =
+		s->attrs ? attrs_copy(s->op, s->attrs, g->arena) : attrs_default(s->op, g->arena);
 	n->region_count = s->region_count;
 	n->regions = ARENA_ARRAY(g->arena, struct region *, s->region_count);
 	for (int i = 0; i < s->region_count; i++) {
@@ -162,7 +168,8 @@ static struct node *node_new(struct graph *g, const struct node_spec *s, struct 
 	}
 	n->symbol_count = s->symbol_count;
 	if (s->symbol_count)
-		n->symbols = arena_copy(g->arena, s->symbols, (size_t)s->symbol_count * sizeof(*s->symbols));
+		n->symbols = arena_copy(g->arena, s->symbols,
+					(size_t)s->symbol_count * sizeof(*s->symbols));
 	n->out_count = o->outs >= 0 ? o->outs : s->out_count;
 	n->out = ARENA_ARRAY(g->arena, struct value *, n->out_count);
 	for (int i = 0; i < n->out_count; i++) {
@@ -230,7 +237,8 @@ struct node *graph_add(struct builder *b, const struct node_spec *spec)
 
 /* ---- requirements ---- */
 
-bool graph_require(struct graph *g, struct diag *d, const struct node *n, dim left, dim right, const char *what)
+bool graph_require(struct graph *g, struct diag *d, const struct node *n, dim left, dim right,
+		   const char *what)
 {
 	dim difference = dim_sub(&g->dims, left, right);
 	struct arena scratch = {0};
@@ -238,8 +246,8 @@ bool graph_require(struct graph *g, struct diag *d, const struct node *n, dim le
 	if (dim_is(difference, 0))
 		return true;
 	if (dim_lower(difference) > 0 || dim_upper(difference) < 0) {
-		diag_add(d, DIAG_FILE, n->loc, "%s: %s must be equal to %s", what, dim_text(&g->dims, &scratch, left),
-			 dim_text(&g->dims, &scratch, right));
+		diag_add(d, DIAG_FILE, n->loc, "%s: %s must be equal to %s", what,
+			 dim_text(&g->dims, &scratch, left), dim_text(&g->dims, &scratch, right));
 		arena_free(&scratch);
 		return false;
 	}
@@ -284,7 +292,8 @@ const char *type_text(const struct graph *g, struct arena *a, const struct type 
 				    type_text(g, a, t->elem));
 	out = arena_printf(a, "%s[", dtype_name(t->dtype));
 	for (int i = 0; i < t->rank; i++)
-		out = arena_printf(a, "%s%s%s", out, i ? "," : "", dim_text(&g->dims, a, t->dims[i]));
+		out = arena_printf(a, "%s%s%s", out, i ? "," : "",
+				   dim_text(&g->dims, a, t->dims[i]));
 	return arena_printf(a, "%s]", out);
 }
 

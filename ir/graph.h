@@ -33,7 +33,7 @@ struct type {
 
 /* The data of a constant. */
 enum tensor_kind {
-	TENSOR_BYTES,  /* data: C order, little endian, 4-bit types packed; into the mapped model or the arena */
+	TENSOR_BYTES, /* data: C order, little endian, 4-bit types packed; into the mapped model or the arena */
 	TENSOR_SPLAT,  /* every element is `splat` */
 	TENSOR_RANDOM, /* tensor_random(seed): for tests */
 };
@@ -46,13 +46,23 @@ struct tensor {
 };
 
 /* Attributes: `struct attrs_conv { struct ints stride, dilation; int64_t group; }` and so on. */
-enum attr_kind { ATTR_INT, ATTR_BOOL, ATTR_REAL, ATTR_INTS, ATTR_DIM, ATTR_DIMS, ATTR_ENUM, ATTR_DTYPE,
-		 ATTR_TEXT, ATTR_TENSOR };
+enum attr_kind {
+	ATTR_INT,
+	ATTR_BOOL,
+	ATTR_REAL,
+	ATTR_INTS,
+	ATTR_DIM,
+	ATTR_DIMS,
+	ATTR_ENUM,
+	ATTR_DTYPE,
+	ATTR_TEXT,
+	ATTR_TENSOR
+};
 struct attr_row {
 	enum op_id op;
 	enum attr_kind kind;
 	const char *name;
-	size_t offset; /* in the op's attrs struct */
+	size_t offset;               /* in the op's attrs struct */
 	const char *initial, *names; /* default as text ("!": required), enum names joined by | */
 };
 
@@ -79,7 +89,7 @@ enum op_id op_by_name(const char *name, size_t length);
 struct region;
 
 struct value {
-	int id; /* unique in the graph */
+	int id;           /* unique in the graph */
 	const char *name; /* without the %; unique in the graph; may be NULL: then "v<id>" */
 	struct type type;
 	struct node *def;      /* NULL: a parameter of `region` */
@@ -95,11 +105,11 @@ struct node {
 	enum op_id op;
 	int in_count, out_count, region_count, symbol_count;
 	struct value **in, **out;
-	void *attrs;                /* struct attrs_OP */
-	const struct expr *expr;    /* OP_EXPR: parameters are EXPR_PARAM 0.. */
+	void *attrs;             /* struct attrs_OP */
+	const struct expr *expr; /* OP_EXPR: parameters are EXPR_PARAM 0.. */
 	struct region **regions;
-	int *symbols;               /* OP_BINDS: what it binds, in order */
-	struct loc loc;             /* the ONNX node it came from */
+	int *symbols;   /* OP_BINDS: what it binds, in order */
+	struct loc loc; /* the ONNX node it came from */
 	struct node *prev, *next;
 	struct region *parent;
 };
@@ -123,12 +133,15 @@ struct graph {
 	struct arena *arena;
 	struct dim_pool dims;
 	struct expr_pool exprs;
-	const char *name, *file; /* function name; model file, for messages */
-	struct region *body;     /* params: inputs; results: outputs */
+	const char *name, *file;                  /* function name; model file, for messages */
+	struct region *body;                      /* params: inputs; results: outputs */
 	const char **input_names, **output_names; /* the interface's, as ONNX has them */
 	int value_count;
 	int stage_count; /* number of binding nodes made so far; symbols of the k-th have stage k */
-	struct { struct require *at; int count, room; } requires;
+	struct {
+		struct require *at;
+		int count, room;
+	} requires;
 };
 
 /* ---- making ---- */
@@ -137,7 +150,8 @@ struct graph {
 struct graph *graph_new(struct arena *a, const char *name);
 struct value *graph_input(struct graph *g, const char *name, const struct type *type);
 /* The outputs; names[i] are the interface's. Each may be any value. */
-void graph_set_outputs(struct graph *g, int count, struct value *const *values, const char *const *names);
+void graph_set_outputs(struct graph *g, int count, struct value *const *values,
+		       const char *const *names);
 
 /* Where new nodes go: at the end of `region`, or before `before` when that is not NULL. */
 struct builder {
@@ -164,7 +178,8 @@ struct node_spec {
 /* Adds a node, infers its results' types. NULL when inference failed (reported, and nothing is added). */
 struct node *graph_add(struct builder *b, const struct node_spec *spec);
 struct region *region_new(struct graph *g);
-struct value *region_param(struct graph *g, struct region *r, const char *name, const struct type *type);
+struct value *region_param(struct graph *g, struct region *r, const char *name,
+			   const struct type *type);
 void region_set_results(struct graph *g, struct region *r, int count, struct value *const *values);
 /* A new symbol bound by the next node that lists it. Gets its stage when that node is added. */
 int graph_symbol(struct graph *g, const char *name, int64_t max, dim bound);
@@ -172,26 +187,36 @@ int graph_symbol(struct graph *g, const char *name, int64_t max, dim bound);
 /* Shorthands over graph_add; all return NULL when an operand is NULL or inference failed. */
 struct value *add_const(struct builder *b, const struct type *type, const struct tensor *data);
 struct value *add_ints(struct builder *b, enum dtype t, int count, const int64_t *at); /* rank 1 */
-struct value *add_scalar_int(struct builder *b, enum dtype t, int64_t x);             /* rank 0 */
+struct value *add_scalar_int(struct builder *b, enum dtype t, int64_t x);              /* rank 0 */
 struct value *add_scalar_real(struct builder *b, enum dtype t, double x);
 /* expr's parameter i is operand i; `type` DT_NONE: the expression's own. */
-struct value *add_map(struct builder *b, const struct expr *e, enum dtype type, int count, struct value *const *in);
+struct value *add_map(struct builder *b, const struct expr *e, enum dtype type, int count,
+		      struct value *const *in);
 /* The same from text, e.g. add_map_text(b, "(a, b) -> max(a + b, 0)", DT_NONE, 2, in): operand types are
  * the compute types of the operands. constants: named values for the text, e.g. {"alpha", 0.1}. */
-struct named_real { const char *name; double value; };
+struct named_real {
+	const char *name;
+	double value;
+};
 struct value *add_map_text(struct builder *b, const char *text, enum dtype type, int count,
-			   struct value *const *in, int constant_count, const struct named_real *constants);
+			   struct value *const *in, int constant_count,
+			   const struct named_real *constants);
 struct value *add_unary(struct builder *b, enum expr_op op, struct value *x);
 struct value *add_binary(struct builder *b, enum expr_op op, struct value *x, struct value *y);
-struct value *add_cast(struct builder *b, struct value *x, enum dtype t); /* also to storage types */
+struct value *add_cast(struct builder *b, struct value *x,
+		       enum dtype t); /* also to storage types */
 struct value *add_reshape(struct builder *b, struct value *x, int rank, const dim *dims);
 struct value *add_transpose(struct builder *b, struct value *x, const int *perm);
 struct value *add_expand(struct builder *b, struct value *x, int rank, const dim *dims);
-struct value *add_slice(struct builder *b, struct value *x, const dim *at, const dim *size, const int64_t *step);
-struct value *add_pad(struct builder *b, struct value *x, const dim *lo, const dim *hi, double value);
+struct value *add_slice(struct builder *b, struct value *x, const dim *at, const dim *size,
+			const int64_t *step);
+struct value *add_pad(struct builder *b, struct value *x, const dim *lo, const dim *hi,
+		      double value);
 struct value *add_concat(struct builder *b, int axis, int count, struct value *const *in);
-struct value *add_reduce(struct builder *b, enum reduce_kind kind, struct value *x, int count, const int64_t *axes, bool keep);
-struct value *add_gather(struct builder *b, int kind, struct value *x, struct value *index, int axis, int batch);
+struct value *add_reduce(struct builder *b, enum reduce_kind kind, struct value *x, int count,
+			 const int64_t *axes, bool keep);
+struct value *add_gather(struct builder *b, int kind, struct value *x, struct value *index,
+			 int axis, int batch);
 struct value *add_shape(struct builder *b, int count, const dim *dims);
 /* Dims whose values are the elements of the integer vector x: from x->elems where known, else a bind
  * node is added (one for all unknown). False when reported. count: elements wanted. */
@@ -227,7 +252,8 @@ dim type_count(struct graph *g, const struct type *t); /* number of elements */
 /* -1 when not all dims are constant. */
 int64_t type_count_const(const struct type *t);
 /* left == right: nothing to do when provably equal; an error when provably different; else a run-time check. */
-bool graph_require(struct graph *g, struct diag *d, const struct node *n, dim left, dim right, const char *what);
+bool graph_require(struct graph *g, struct diag *d, const struct node *n, dim left, dim right,
+		   const char *what);
 
 /* The element i (C order) of a constant as a number; for const nodes' data. */
 union scalar tensor_element(const struct tensor *t, enum dtype type, int64_t i);

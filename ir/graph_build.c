@@ -4,14 +4,12 @@
 
 #include <string.h>
 
-static struct value *first(struct node *n)
-{
-	return n ? n->out[0] : NULL;
-}
+static struct value *first(struct node *n) { return n ? n->out[0] : NULL; }
 
 static struct value *add_one(struct builder *b, enum op_id op, const void *attrs, struct value *x)
 {
-	return first(graph_add(b, &(struct node_spec){.op = op, .in_count = 1, .in = &x, .attrs = attrs}));
+	return first(graph_add(
+		b, &(struct node_spec){.op = op, .in_count = 1, .in = &x, .attrs = attrs}));
 }
 
 /* ---- constants ---- */
@@ -20,7 +18,8 @@ struct value *add_const(struct builder *b, const struct type *type, const struct
 {
 	struct attrs_const attrs = {.data = arena_copy(b->graph->arena, data, sizeof(*data))};
 
-	return first(graph_add(b, &(struct node_spec){.op = OP_const, .attrs = &attrs, .type = type}));
+	return first(
+		graph_add(b, &(struct node_spec){.op = OP_const, .attrs = &attrs, .type = type}));
 }
 
 struct value *add_ints(struct builder *b, enum dtype t, int count, const int64_t *at)
@@ -65,17 +64,22 @@ struct value *add_scalar_real(struct builder *b, enum dtype t, double x)
 
 /* ---- maps ---- */
 
-struct value *add_map(struct builder *b, const struct expr *e, enum dtype type, int count, struct value *const *in)
+struct value *add_map(struct builder *b, const struct expr *e, enum dtype type, int count,
+		      struct value *const *in)
 {
-	struct attrs_map attrs = {.type = type == DT_NONE || (e && type == e->type) ? DT_NONE : type};
+	struct attrs_map attrs = {.type = type == DT_NONE || (e && type == e->type) ? DT_NONE
+										    : type};
 
 	if (!e)
 		return NULL;
-	return first(graph_add(b, &(struct node_spec){.op = OP_map, .in_count = count, .in = in, .attrs = &attrs, .expr = e}));
+	return first(graph_add(
+		b, &(struct node_spec){
+			   .op = OP_map, .in_count = count, .in = in, .attrs = &attrs, .expr = e}));
 }
 
-struct value *add_map_text(struct builder *b, const char *text, enum dtype type, int count, struct value *const *in,
-			   int constant_count, const struct named_real *constants)
+struct value *add_map_text(struct builder *b, const char *text, enum dtype type, int count,
+			   struct value *const *in, int constant_count,
+			   const struct named_real *constants)
 {
 	enum dtype types[64];
 
@@ -84,8 +88,11 @@ struct value *add_map_text(struct builder *b, const char *text, enum dtype type,
 			return NULL;
 		types[i] = dtype_compute(in[i]->type.dtype);
 	}
-	return add_map(b, expr_parse(&b->graph->exprs, text, count, types, type ? dtype_compute(type) : DT_NONE,
-				     constant_count, constants, b->loc, b->diag), type, count, in);
+	return add_map(b,
+		       expr_parse(&b->graph->exprs, text, count, types,
+				  type ? dtype_compute(type) : DT_NONE, constant_count, constants,
+				  b->loc, b->diag),
+		       type, count, in);
 }
 
 static const struct expr *param_of(struct builder *b, struct value *x, int index)
@@ -101,8 +108,8 @@ static enum dtype result_type(const struct expr *e, struct value *x)
 
 static struct value *report_type(struct builder *b, enum expr_op op, struct value *x)
 {
-	diag_add(b->diag, DIAG_FILE, b->loc, "`%s` does not take operands of type %s", scalar_text(op),
-		 dtype_name(x->type.dtype));
+	diag_add(b->diag, DIAG_FILE, b->loc, "`%s` does not take operands of type %s",
+		 scalar_text(op), dtype_name(x->type.dtype));
 	return NULL;
 }
 
@@ -135,7 +142,8 @@ struct value *add_cast(struct builder *b, struct value *x, enum dtype t)
 		return x;
 	e = expr_cast(&b->graph->exprs, EXPR_CAST, dtype_compute(t), param_of(b, x, 0));
 	if (!e) {
-		diag_add(b->diag, DIAG_UNSUPPORTED, b->loc, "no conversion from %s to %s", dtype_name(x->type.dtype), dtype_name(t));
+		diag_add(b->diag, DIAG_UNSUPPORTED, b->loc, "no conversion from %s to %s",
+			 dtype_name(x->type.dtype), dtype_name(t));
 		return NULL;
 	}
 	return add_map(b, e, t, 1, &x);
@@ -167,15 +175,18 @@ struct value *add_expand(struct builder *b, struct value *x, int rank, const dim
 	return add_one(b, OP_expand, &attrs, x);
 }
 
-struct value *add_slice(struct builder *b, struct value *x, const dim *at, const dim *size, const int64_t *step)
+struct value *add_slice(struct builder *b, struct value *x, const dim *at, const dim *size,
+			const int64_t *step)
 {
 	int rank = x ? x->type.rank : 0;
-	struct attrs_slice attrs = {.at = {rank, at}, .size = {rank, size}, .step = {step ? rank : 0, step}};
+	struct attrs_slice attrs = {
+		.at = {rank, at}, .size = {rank, size}, .step = {step ? rank : 0, step}};
 
 	return add_one(b, OP_slice, &attrs, x);
 }
 
-struct value *add_pad(struct builder *b, struct value *x, const dim *lo, const dim *hi, double value)
+struct value *add_pad(struct builder *b, struct value *x, const dim *lo, const dim *hi,
+		      double value)
 {
 	int rank = x ? x->type.rank : 0;
 	struct attrs_pad attrs = {.lo = {rank, lo}, .hi = {rank, hi}, .value = value};
@@ -187,22 +198,27 @@ struct value *add_concat(struct builder *b, int axis, int count, struct value *c
 {
 	struct attrs_concat attrs = {.axis = axis};
 
-	return first(graph_add(b, &(struct node_spec){.op = OP_concat, .in_count = count, .in = in, .attrs = &attrs}));
+	return first(graph_add(
+		b, &(struct node_spec){
+			   .op = OP_concat, .in_count = count, .in = in, .attrs = &attrs}));
 }
 
-struct value *add_reduce(struct builder *b, enum reduce_kind kind, struct value *x, int count, const int64_t *axes, bool keep)
+struct value *add_reduce(struct builder *b, enum reduce_kind kind, struct value *x, int count,
+			 const int64_t *axes, bool keep)
 {
 	struct attrs_reduce attrs = {.kind = kind, .axes = {count, axes}, .keep = keep};
 
 	return add_one(b, OP_reduce, &attrs, x);
 }
 
-struct value *add_gather(struct builder *b, int kind, struct value *x, struct value *index, int axis, int batch)
+struct value *add_gather(struct builder *b, int kind, struct value *x, struct value *index,
+			 int axis, int batch)
 {
 	struct attrs_gather attrs = {.kind = kind, .axis = axis, .batch = batch};
 	struct value *in[2] = {x, index};
 
-	return first(graph_add(b, &(struct node_spec){.op = OP_gather, .in_count = 2, .in = in, .attrs = &attrs}));
+	return first(graph_add(
+		b, &(struct node_spec){.op = OP_gather, .in_count = 2, .in = in, .attrs = &attrs}));
 }
 
 struct value *add_shape(struct builder *b, int count, const dim *dims)
@@ -223,7 +239,11 @@ bool add_bind(struct builder *b, struct value *x, int count, dim *out)
 		known += x->elems && x->elems[i];
 	for (int i = 0; i < count && known < count; i++)
 		symbols[i] = graph_symbol(g, "d", INT64_MAX, NULL);
-	if (known < count && !graph_add(b, &(struct node_spec){.op = OP_bind, .in_count = 1, .in = &x, .symbol_count = count, .symbols = symbols}))
+	if (known < count && !graph_add(b, &(struct node_spec){.op = OP_bind,
+							       .in_count = 1,
+							       .in = &x,
+							       .symbol_count = count,
+							       .symbols = symbols}))
 		return false;
 	for (int i = 0; i < count; i++)
 		out[i] = x->elems && x->elems[i] ? x->elems[i] : dim_symbol(&g->dims, symbols[i]);

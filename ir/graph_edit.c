@@ -38,10 +38,7 @@ static void resolve_region(struct region *r)
 		r->results[i] = value_now(r->results[i]);
 }
 
-void graph_resolve(struct graph *g)
-{
-	resolve_region(g->body);
-}
+void graph_resolve(struct graph *g) { resolve_region(g->body); }
 
 static bool walk_region(struct region *r, bool (*fn)(struct node *n, void *self), void *self)
 {
@@ -97,7 +94,8 @@ static struct region *clone_region(struct builder *b, const struct region *r, st
 	struct value **results;
 
 	for (int i = 0; i < r->param_count; i++)
-		map[r->params[i]->id] = region_param(b->graph, copy, r->params[i]->name, &r->params[i]->type);
+		map[r->params[i]->id] =
+			region_param(b->graph, copy, r->params[i]->name, &r->params[i]->type);
 	for (const struct node *n = r->first; n; n = n->next)
 		if (!node_clone(&inside, n, map))
 			return NULL;
@@ -124,10 +122,16 @@ struct node *node_clone(struct builder *b, const struct node *n, struct value **
 			return NULL;
 	}
 	b->loc = n->loc;
-	copy = graph_add(b, &(struct node_spec){.op = n->op, .in_count = n->in_count, .out_count = n->out_count, .in = in,
-						.attrs = n->attrs, .expr = n->expr, .region_count = n->region_count,
-						.regions = regions,
-						.type = n->op == OP_const ? &n->out[0]->type : NULL});
+	copy = graph_add(b,
+			 &(struct node_spec){.op = n->op,
+					     .in_count = n->in_count,
+					     .out_count = n->out_count,
+					     .in = in,
+					     .attrs = n->attrs,
+					     .expr = n->expr,
+					     .region_count = n->region_count,
+					     .regions = regions,
+					     .type = n->op == OP_const ? &n->out[0]->type : NULL});
 	b->loc = before;
 	for (int i = 0; copy && i < n->out_count; i++)
 		map[n->out[i]->id] = copy->out[i];

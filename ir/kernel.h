@@ -21,8 +21,8 @@ enum buffer_role {
 struct buffer {
 	const char *name;
 	enum buffer_role role;
-	struct type type;           /* contiguous, C order */
-	struct value *value;        /* the graph value of an in or out buffer */
+	struct type type;    /* contiguous, C order */
+	struct value *value; /* the graph value of an in or out buffer */
 };
 
 enum stmt_kind {
@@ -36,19 +36,19 @@ enum stmt_kind {
 struct stmt {
 	enum stmt_kind kind;
 	struct stmt *next;
-	struct stmt *body;          /* FOR, WHEN */
-	int axis;                   /* FOR */
-	bool par;                   /* FOR */
-	int buffer;                 /* STORE */
-	int rank;                   /* STORE */
-	int combine;                /* STORE: -1 overwrite, else REDUCE_SUM, PROD, MIN, MAX */
-	const struct expr **index;  /* STORE: i64 */
-	int var;                    /* SET */
-	const struct expr *value;   /* STORE (compute type of the buffer), SET, WHEN */
+	struct stmt *body;         /* FOR, WHEN */
+	int axis;                  /* FOR */
+	bool par;                  /* FOR */
+	int buffer;                /* STORE */
+	int rank;                  /* STORE */
+	int combine;               /* STORE: -1 overwrite, else REDUCE_SUM, PROD, MIN, MAX */
+	const struct expr **index; /* STORE: i64 */
+	int var;                   /* SET */
+	const struct expr *value;  /* STORE (compute type of the buffer), SET, WHEN */
 	/* CALL */
-	const char *routine;        /* row of hone_calls (runtime/program.h) */
+	const char *routine; /* row of hone_calls (runtime/program.h) */
 	int in_count, out_count, attr_count;
-	const int *in, *out;        /* buffers; in: -1 for an absent operand */
+	const int *in, *out; /* buffers; in: -1 for an absent operand */
 	const dim *attrs;
 };
 
@@ -56,10 +56,16 @@ struct kernel {
 	struct arena *arena;
 	struct expr_pool *exprs;
 	const char *name;
-	struct { struct buffer *at; int count, room; } buffers;
-	struct { enum dtype *at; int count, room; } vars;
+	struct {
+		struct buffer *at;
+		int count, room;
+	} buffers;
+	struct {
+		enum dtype *at;
+		int count, room;
+	} vars;
 	struct stmt *body;
-	const struct node *node;    /* the op or group it came from (symbols it binds, its location) */
+	const struct node *node; /* the op or group it came from (symbols it binds, its location) */
 	struct plan plan;
 };
 
@@ -77,17 +83,18 @@ int kernel_local(struct kernel *k, const char *name, const struct type *type);
 struct kernel_builder kernel_at_end(struct kernel *k);
 /* Opens `for axis` and leaves the cursor inside; returns the builder to go on with after it. */
 struct kernel_builder k_for(struct kernel_builder *b, int axis, bool par);
-struct stmt *k_store(struct kernel_builder *b, int buffer, int rank, const struct expr *const *index,
-		     const struct expr *value, int combine);
+struct stmt *k_store(struct kernel_builder *b, int buffer, int rank,
+		     const struct expr *const *index, const struct expr *value, int combine);
 int k_var(struct kernel *k, enum dtype t);
 void k_set(struct kernel_builder *b, int var, const struct expr *value);
 struct kernel_builder k_when(struct kernel_builder *b, const struct expr *condition);
-void k_call(struct kernel_builder *b, const char *routine, int in_count, const int *in, int out_count,
-	    const int *out, int attr_count, const dim *attrs);
+void k_call(struct kernel_builder *b, const char *routine, int in_count, const int *in,
+	    int out_count, const int *out, int attr_count, const dim *attrs);
 
 /* Calls fn for every expression of every statement (index, value), outermost statements first; fn's
  * result replaces it. */
-void kernel_map_exprs(struct kernel *k, const struct expr *(*fn)(const struct expr *e, void *self), void *self);
+void kernel_map_exprs(struct kernel *k, const struct expr *(*fn)(const struct expr *e, void *self),
+		      void *self);
 
 /* A kernel is pure in its output when its body is one nest of par loops with one overwriting store whose
  * index is exactly the loop axes, in order: then loads of that output can be replaced by the value. */

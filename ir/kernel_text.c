@@ -59,7 +59,10 @@ static void put_expr(struct printer *p, const struct expr *e)
 	expr_print(p->out, p->k->exprs, e, true, leaf_name, p);
 }
 
-static const char *dim_name(struct printer *p, dim d) { return dim_text(p->k->exprs->dims, &p->scratch, d); }
+static const char *dim_name(struct printer *p, dim d)
+{
+	return dim_text(p->k->exprs->dims, &p->scratch, d);
+}
 
 static void put_buffer(struct printer *p, int i)
 {
@@ -118,8 +121,8 @@ static void put_for(struct printer *p, const struct stmt *s)
 {
 	fputs("for ", p->out);
 	for (;;) {
-		fprintf(p->out, "%s < %s%s", axis_name(p, s->axis), dim_name(p, p->k->exprs->axes[s->axis].extent),
-			s->par ? " par" : "");
+		fprintf(p->out, "%s < %s%s", axis_name(p, s->axis),
+			dim_name(p, p->k->exprs->axes[s->axis].extent), s->par ? " par" : "");
 		if (!s->body || s->body->kind != STMT_FOR || s->body->next)
 			break;
 		s = s->body;
@@ -171,8 +174,8 @@ static void put_nest(struct printer *p, const struct loops_nest *n)
 	if (n->vector_axis < 0)
 		fputs(" scalar", p->out);
 	else
-		fprintf(p->out, " vector=%s*%d unroll=%d tail=%d", axis_name(p, n->vector_axis), n->lanes, n->unroll,
-			n->tail_bits);
+		fprintf(p->out, " vector=%s*%d unroll=%d tail=%d", axis_name(p, n->vector_axis),
+			n->lanes, n->unroll, n->tail_bits);
 	if (n->block_axis >= 0)
 		fprintf(p->out, " block=%s*%d", axis_name(p, n->block_axis), n->block);
 }

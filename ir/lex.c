@@ -7,7 +7,10 @@
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
 
 static bool is_name(char c) { return is_letter(c) || is_digit(c) || c == '.'; }
 
@@ -139,7 +142,8 @@ void lex_next(struct lexer *l)
 		lex_string(l, t);
 	} else if (is_digit(*l->at)) {
 		lex_number(l, t);
-	} else if (is_letter(*l->at) || ((*l->at == '%' || *l->at == '@') && is_name(byte_at(l, 1)))) {
+	} else if (is_letter(*l->at) ||
+		   ((*l->at == '%' || *l->at == '@') && is_name(byte_at(l, 1)))) {
 		t->kind = *l->at == '%' ? TOKEN_VALUE : *l->at == '@' ? TOKEN_GLOBAL : TOKEN_NAME;
 		if (t->kind != TOKEN_NAME)
 			t->text = ++l->at;
@@ -161,8 +165,8 @@ void lex_begin(struct lexer *l, const char *text, size_t length, int line)
 
 bool token_is(const struct token *t, const char *text)
 {
-	return (t->kind == TOKEN_NAME || t->kind == TOKEN_SIGN) && (size_t)t->length == strlen(text) &&
-	       memcmp(t->text, text, (size_t)t->length) == 0;
+	return (t->kind == TOKEN_NAME || t->kind == TOKEN_SIGN) &&
+	       (size_t)t->length == strlen(text) && memcmp(t->text, text, (size_t)t->length) == 0;
 }
 
 /* One escape at s, after its backslash; its bytes are skipped. -1: bad. */

@@ -14,18 +14,18 @@ enum token_kind {
 	TOKEN_INT,    /* 12, 0x1f */
 	TOKEN_REAL,   /* 0.5, 1e-05 */
 	TOKEN_STRING, /* "..." with \" \\ \n \t \xHH; the text is between the quotes, escapes unread */
-	TOKEN_SIGN,   /* punctuation and operators */
-	TOKEN_BAD,    /* a byte or an unfinished string that begins no token */
+	TOKEN_SIGN, /* punctuation and operators */
+	TOKEN_BAD,  /* a byte or an unfinished string that begins no token */
 };
 
 struct token {
 	enum token_kind kind;
 	const char *text;
 	int length, line;
-	bool first;      /* first of its line: ends the statement before it */
-	bool overflow;   /* INT: over 64 bits; REAL never: it becomes inf */
+	bool first;    /* first of its line: ends the statement before it */
+	bool overflow; /* INT: over 64 bits; REAL never: it becomes inf */
 	uint64_t integer;
-	double real;     /* also of an INT */
+	double real; /* also of an INT */
 };
 
 /* Copying it saves the place. `token` is the one to be read next. */

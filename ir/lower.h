@@ -29,13 +29,14 @@ void lower_open(struct lowering *l, const struct type *type, const struct expr *
 const struct expr *lower_load(struct lowering *l, struct value *v, const struct expr *const *index);
 /* Load of v broadcast (NumPy rules, aligned at the end) to an index of rank `rank` over dims `dims`:
  * axes of size 1 read 0; an axis that may be 1 at run time is multiplied by `d == 1 ? 0 : 1`. */
-const struct expr *lower_load_broadcast(struct lowering *l, struct value *v, int rank, const dim *dims,
-					const struct expr *const *index);
+const struct expr *lower_load_broadcast(struct lowering *l, struct value *v, int rank,
+					const dim *dims, const struct expr *const *index);
 /* A new reduction axis. */
 int lower_axis(struct lowering *l, const char *name, dim extent);
-void lower_store(struct lowering *l, struct value *v, const struct expr *const *index, const struct expr *value);
+void lower_store(struct lowering *l, struct value *v, const struct expr *const *index,
+		 const struct expr *value);
 /* The same, combined with what is there: REDUCE_SUM, PROD, MIN or MAX; -1 overwrites. */
-void lower_combine(struct lowering *l, struct value *v, const struct expr *const *index, const struct expr *value,
-		   int combine);
+void lower_combine(struct lowering *l, struct value *v, const struct expr *const *index,
+		   const struct expr *value, int combine);
 
 #endif

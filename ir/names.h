@@ -16,7 +16,10 @@ struct name_entry {
 struct names {
 	struct arena *arena;
 	int *buckets, bucket_count;
-	struct { struct name_entry *at; int count, room; } entries;
+	struct {
+		struct name_entry *at;
+		int count, room;
+	} entries;
 };
 
 /* The names' text is not copied. */

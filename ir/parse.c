@@ -29,8 +29,14 @@ struct result {
 };
 
 struct statement {
-	struct { struct result *at; int count, room; } results;
-	struct { struct value **at; int count, room; } operands;
+	struct {
+		struct result *at;
+		int count, room;
+	} results;
+	struct {
+		struct value **at;
+		int count, room;
+	} operands;
 	enum op_id op;
 	int line;
 	void *attrs;
@@ -151,16 +157,20 @@ static bool imply_attrs(struct parser *p, struct statement *s)
 			if (!parse_type_at(p, r, &type))
 				return false;
 			if (row->kind == ATTR_DTYPE) {
-				if (s->op != OP_map || (s->expr && type.dtype != (enum dtype)s->expr->type))
+				if (s->op != OP_map ||
+				    (s->expr && type.dtype != (enum dtype)s->expr->type))
 					*(int64_t *)field = type.dtype;
 			} else {
 				*(struct dims *)field = (struct dims){
-					type.rank, arena_copy(p->graph->arena, type.dims, sizeof(type.dims))};
+					type.rank,
+					arena_copy(p->graph->arena, type.dims, sizeof(type.dims))};
 			}
 		} else if (row->initial[0] == '!') {
 			p->lx.token.line = s->line;
-			return parse_fail(p, attr_is_implied(s->op, row) ? "%s needs `%s`, or the type of its result"
-									 : "%s needs the attribute %s",
+			return parse_fail(p,
+					  attr_is_implied(s->op, row)
+						  ? "%s needs `%s`, or the type of its result"
+						  : "%s needs the attribute %s",
 					  o->name, row->name);
 		}
 	}
@@ -187,7 +197,8 @@ static bool parse_expression(struct parser *p, struct statement *s)
 		types[1] = types[2] = DT_I64;
 		index[1] = 1;
 		index[2] = 2;
-		for (; ahead.token.kind != TOKEN_END && !token_is(&ahead.token, ")"); lex_next(&ahead))
+		for (; ahead.token.kind != TOKEN_END && !token_is(&ahead.token, ")");
+		     lex_next(&ahead))
 			named += token_is(&ahead.token, ":");
 		if (n >= 3 && named == n - 2) {
 			for (int i = 1; i < n - 2; i++) {
@@ -259,7 +270,9 @@ static bool parse_param(struct parser *p, struct statement *s)
 {
 	struct attrs_param *a = s->attrs;
 
-	a->name = parse_sign(p, "(") ? parse_name(p, p->graph->arena, TOKEN_STRING, "the parameter's name") : NULL;
+	a->name = parse_sign(p, "(")
+			  ? parse_name(p, p->graph->arena, TOKEN_STRING, "the parameter's name")
+			  : NULL;
 	if (!a->name || (parse_maybe(p, ",") && !parse_real(p, &a->initial)))
 		return false;
 	s->given[0] = s->given[1] = true;
@@ -277,7 +290,8 @@ static bool parse_return_if(struct parser *p, struct statement *s, struct builde
 			return false;
 	} else {
 		e = parse_scalar(p, DT_BOOL);
-		b->loc = (struct loc){.file = p->at.file, .line = s->line, .op = op_table[s->op].name};
+		b->loc = (struct loc){
+			.file = p->at.file, .line = s->line, .op = op_table[s->op].name};
 		condition = e ? add_map(b, e, DT_NONE, 0, NULL) : NULL;
 		if (!condition)
 			return false;
@@ -297,7 +311,8 @@ static bool parse_op(struct parser *p, struct statement *s, struct builder *b)
 		return parse_return_if(p, s, b);
 	if (s->op == OP_param && !parse_param(p, s))
 		return false;
-	if (s->op != OP_param && parse_maybe(p, "(") && (!parse_values(p, s) || !parse_sign(p, ")")))
+	if (s->op != OP_param && parse_maybe(p, "(") &&
+	    (!parse_values(p, s) || !parse_sign(p, ")")))
 		return false;
 	if (o->attr_count && next_is(p, "{") && !parse_attrs(p, s->op, s->attrs, s->given))
 		return false;
@@ -337,7 +352,8 @@ static bool check_types(struct parser *p, const struct statement *s, const struc
 	return true;
 }
 
-static bool add_node(struct parser *p, struct statement *s, struct builder *b, const char *const *names)
+static bool add_node(struct parser *p, struct statement *s, struct builder *b,
+		     const char *const *names)
 {
 	const struct op_row *o = &op_table[s->op];
 	int results = o->outs >= 0 ? o->outs : s->results.count;
@@ -347,13 +363,19 @@ static bool add_node(struct parser *p, struct statement *s, struct builder *b, c
 
 	p->lx.token.line = s->line;
 	if (s->results.count != results)
-		return parse_fail(p, "%s has %d result%s, found %d names", o->name, results, results == 1 ? "" : "s",
-				  s->results.count);
+		return parse_fail(p, "%s has %d result%s, found %d names", o->name, results,
+				  results == 1 ? "" : "s", s->results.count);
 	b->loc = (struct loc){.file = p->at.file, .line = s->line, .node = s->node, .op = o->name};
-	n = graph_add(b, &(struct node_spec){.op = s->op, .in_count = s->operands.count, .out_count = results,
-					     .in = s->operands.at, .attrs = s->attrs, .expr = s->expr,
-					     .region_count = o->regions, .regions = regions,
-					     .symbol_count = s->symbol_count, .symbols = s->symbols,
+	n = graph_add(b, &(struct node_spec){.op = s->op,
+					     .in_count = s->operands.count,
+					     .out_count = results,
+					     .in = s->operands.at,
+					     .attrs = s->attrs,
+					     .expr = s->expr,
+					     .region_count = o->regions,
+					     .regions = regions,
+					     .symbol_count = s->symbol_count,
+					     .symbols = s->symbols,
 					     .type = s->op == OP_const ? &s->type : NULL});
 	if (!n || !check_types(p, s, n))
 		return false;
@@ -403,12 +425,14 @@ static bool parse_require(struct parser *p)
 	if (!s.found)
 		s.found = p->graph->body->last;
 	for (int i = 0; i < p->graph->requires.count && !r; i++)
-		if (p->graph->requires.at[i].left == left && p->graph->requires.at[i].right == right)
+		if (p->graph->requires.at[i].left == left &&
+		    p->graph->requires.at[i].right == right)
 			r = &p->graph->requires.at[i];
 	if (r)
 		*r = (struct require){left, right, s.found, what};
 	else
-		ARENA_PUSH(p->graph->arena, &p->graph->requires, ((struct require){left, right, s.found, what}));
+		ARENA_PUSH(p->graph->arena, &p->graph->requires,
+			   ((struct require){left, right, s.found, what}));
 	return end_of_statement(p);
 }
 
@@ -547,7 +571,8 @@ static bool check_outputs(struct parser *p, const struct statement *s)
 
 	p->lx.token.line = p->last_line;
 	if (r->result_count != s->results.count)
-		return parse_fail(p, "%d values returned for %d outputs", r->result_count, s->results.count);
+		return parse_fail(p, "%d values returned for %d outputs", r->result_count,
+				  s->results.count);
 	for (int i = 0; i < s->results.count; i++) {
 		names[i] = s->results.at[i].name;
 		if (!parse_type_at(p, &s->results.at[i], &type))
@@ -566,7 +591,8 @@ static bool check_outputs(struct parser *p, const struct statement *s)
 /* Skips to after the parenthesis that closes the one just read. */
 static void skip_parentheses(struct lexer *l)
 {
-	for (int open = 1; open > 0 && l->token.kind != TOKEN_END && !token_is(&l->token, "{"); lex_next(l)) {
+	for (int open = 1; open > 0 && l->token.kind != TOKEN_END && !token_is(&l->token, "{");
+	     lex_next(l)) {
 		open += token_is(&l->token, "(");
 		open -= token_is(&l->token, ")");
 	}
@@ -616,10 +642,15 @@ static bool parse_function(struct parser *p)
 	return next_kind(p, TOKEN_END) || parse_expected(p, "the end of the text");
 }
 
-struct graph *graph_parse(const char *text, size_t length, const char *file, struct arena *a, struct diag *d)
+struct graph *graph_parse(const char *text, size_t length, const char *file, struct arena *a,
+			  struct diag *d)
 {
 	struct graph *g = graph_new(a, "");
-	struct parser p = {.diag = d, .at = {.file = file}, .lines = true, .dims = &g->dims, .exprs = &g->exprs,
+	struct parser p = {.diag = d,
+			   .at = {.file = file},
+			   .lines = true,
+			   .dims = &g->dims,
+			   .exprs = &g->exprs,
 			   .graph = g};
 	bool ok;
 

@@ -8,7 +8,7 @@
 #include "ir/names.h"
 #include "ir/text.h"
 
-#define NESTING_MAX 64        /* regions, types, dims */
+#define NESTING_MAX 64         /* regions, types, dims */
 #define SCALAR_NESTING_MAX 256 /* scalar expressions; the printer names parts of deeper ones */
 #define SCALAR_DEPTH_MAX 4096  /* of an expression, through names too */
 
@@ -21,17 +21,17 @@ struct local {
 struct parser {
 	struct lexer lx;
 	struct diag *diag;
-	struct loc at;           /* of messages; the line is the token's when `lines` */
+	struct loc at; /* of messages; the line is the token's when `lines` */
 	bool lines;
-	const char *whole;       /* the text, shown in messages when it is one expression */
+	const char *whole; /* the text, shown in messages when it is one expression */
 	struct arena scratch;
 	struct dim_pool *dims;
 	struct expr_pool *exprs;
 	int depth, region_depth;
-	bool declares;           /* an unknown symbol in a dim is a new one of an input */
+	bool declares; /* an unknown symbol in a dim is a new one of an input */
 
 	/* scalar expressions */
-	struct names locals;     /* names to struct local * */
+	struct names locals; /* names to struct local * */
 	int constant_count;
 	const struct named_real *constants;
 	/* A leaf %NAME (kernels): NULL when there are none here. Called with the name as token. */
@@ -39,10 +39,10 @@ struct parser {
 
 	/* graphs */
 	struct graph *graph;
-	struct names values;     /* names in sight to struct value * */
-	struct names taken;      /* names given so far */
-	int last_line;           /* of the last return or yield */
-	void *self;              /* kernel parser's */
+	struct names values; /* names in sight to struct value * */
+	struct names taken;  /* names given so far */
+	int last_line;       /* of the last return or yield */
+	void *self;          /* kernel parser's */
 };
 
 /* Reports at the token to be read next. */
@@ -50,8 +50,14 @@ bool parse_fail(struct parser *p, const char *format, ...) __attribute__((format
 /* "expected WHAT, found TOKEN" */
 bool parse_expected(struct parser *p, const char *what);
 
-static inline bool next_is(const struct parser *p, const char *text) { return token_is(&p->lx.token, text); }
-static inline bool next_kind(const struct parser *p, enum token_kind kind) { return p->lx.token.kind == kind; }
+static inline bool next_is(const struct parser *p, const char *text)
+{
+	return token_is(&p->lx.token, text);
+}
+static inline bool next_kind(const struct parser *p, enum token_kind kind)
+{
+	return p->lx.token.kind == kind;
+}
 /* Reads the token when it is this sign or word. */
 bool parse_maybe(struct parser *p, const char *text);
 bool parse_sign(struct parser *p, const char *text);
@@ -69,7 +75,8 @@ bool parse_type(struct parser *p, struct type *out);
 /* Skips a type without reading it; *out is its element type, DT_NONE for sequences. */
 bool parse_skip_type(struct parser *p, enum dtype *out);
 /* `dims(1 <= N <= 64, K <= N + 1, T)`, after the word dims. Symbols are added; at most `room`. */
-bool parse_symbols(struct parser *p, enum symbol_binding binding, int room, int *symbols, int *count);
+bool parse_symbols(struct parser *p, enum symbol_binding binding, int room, int *symbols,
+		   int *count);
 
 /* One scalar expression over p->locals. want: type of literals at the root, or DT_NONE. */
 const struct expr *parse_scalar(struct parser *p, enum dtype want);
@@ -78,10 +85,9 @@ void parse_local(struct parser *p, const char *name, const struct expr *e, int d
 /* `(a: f32, b) -> `: parameter i of type types[i] stands for EXPR_PARAM index[i] (index NULL: i). */
 bool parse_params(struct parser *p, int type_count, const enum dtype *types, const int *index);
 
-
 /* expr_text to a file. known: the parser will be told the type of literals at the root. */
-void expr_print(FILE *out, const struct expr_pool *pool, const struct expr *e, bool known, expr_name_fn *name,
-		void *self);
+void expr_print(FILE *out, const struct expr_pool *pool, const struct expr *e, bool known,
+		expr_name_fn *name, void *self);
 
 /* parse_const.c: what follows the word `const`: the data of a tensor of this type. */
 bool parse_tensor(struct parser *p, const struct type *type, struct tensor *out);

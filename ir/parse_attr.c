@@ -9,8 +9,14 @@ enum { LIST_MAX = 4096 };
 
 static bool parse_list(struct parser *p, const struct attr_row *row, void *field)
 {
-	struct { int64_t *at; int count, room; } ints = {0};
-	struct { dim *at; int count, room; } dims = {0};
+	struct {
+		int64_t *at;
+		int count, room;
+	} ints = {0};
+	struct {
+		dim *at;
+		int count, room;
+	} dims = {0};
 	int64_t x;
 	dim d;
 
@@ -57,7 +63,8 @@ static bool parse_enum(struct parser *p, const struct attr_row *row, int64_t *ou
 
 	*out = t->kind == TOKEN_NAME ? enum_number(row->names, t->text, (size_t)t->length) : -1;
 	if (*out < 0)
-		return parse_fail(p, "%s is one of %s, found %s", row->name, row->names, token_shown(&p->scratch, t));
+		return parse_fail(p, "%s is one of %s, found %s", row->name, row->names,
+				  token_shown(&p->scratch, t));
 	lex_next(&p->lx);
 	return true;
 }
@@ -75,7 +82,8 @@ static bool parse_value(struct parser *p, const struct attr_row *row, void *fiel
 	case ATTR_DIMS: return parse_list(p, row, field);
 	case ATTR_DIM: return (*(dim *)field = parse_dim(p)) != NULL;
 	case ATTR_TEXT:
-		return (*(const char **)field = parse_name(p, p->graph->arena, TOKEN_STRING, "a text")) != NULL;
+		return (*(const char **)field =
+				parse_name(p, p->graph->arena, TOKEN_STRING, "a text")) != NULL;
 	case ATTR_DTYPE:
 		if (!parse_dtype(p, &t))
 			return false;
@@ -100,7 +108,8 @@ bool parse_attrs(struct parser *p, enum op_id op, void *attrs, bool *given)
 			if (token_is(&p->lx.token, o->attrs[i].name))
 				row = &o->attrs[i];
 		if (!row)
-			return parse_fail(p, "%s has no attribute %s", o->name, token_shown(&p->scratch, &p->lx.token));
+			return parse_fail(p, "%s has no attribute %s", o->name,
+					  token_shown(&p->scratch, &p->lx.token));
 		if (given[row - o->attrs])
 			return parse_fail(p, "the attribute %s is given twice", row->name);
 		given[row - o->attrs] = true;

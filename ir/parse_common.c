@@ -73,7 +73,8 @@ bool parse_int(struct parser *p, int64_t *out)
 	if (t->kind != TOKEN_INT)
 		return parse_expected(p, "an integer");
 	if (t->overflow || t->integer > most)
-		return parse_fail(p, "the number %.*s does not fit 64 bits", t->length > 40 ? 40 : t->length, t->text);
+		return parse_fail(p, "the number %.*s does not fit 64 bits",
+				  t->length > 40 ? 40 : t->length, t->text);
 	*out = minus ? (int64_t)(0 - t->integer) : (int64_t)t->integer;
 	lex_next(&p->lx);
 	return true;
@@ -116,9 +117,14 @@ static dim parse_dim_symbol(struct parser *p)
 		return NULL;
 	symbol = symbol_find(p->dims, name);
 	if (symbol < 0 && p->declares)
-		symbol = symbol_add(p->dims, &(struct symbol){.name = name, .max = INT64_MAX, .binding = SYMBOL_INPUT});
+		symbol = symbol_add(
+			p->dims,
+			&(struct symbol){.name = name, .max = INT64_MAX, .binding = SYMBOL_INPUT});
 	if (symbol < 0) {
-		parse_fail(p, "there is no symbol %s here; symbols come from input types and dims(...)", name);
+		parse_fail(
+			p,
+			"there is no symbol %s here; symbols come from input types and dims(...)",
+			name);
 		return NULL;
 	}
 	return dim_symbol(p->dims, symbol);
@@ -130,8 +136,12 @@ static dim parse_dim_call(struct parser *p, const char *name)
 	dim arg[4], (*two)(struct dim_pool *, dim, dim) = NULL;
 	int count = 0, want = strcmp(name, "select") ? 2 : 4;
 
-	two = !strcmp(name, "floordiv") ? dim_floordiv : !strcmp(name, "ceildiv") ? dim_ceildiv
-	    : !strcmp(name, "mod") ? dim_mod : !strcmp(name, "min") ? dim_min : !strcmp(name, "max") ? dim_max : NULL;
+	two = !strcmp(name, "floordiv")  ? dim_floordiv
+	      : !strcmp(name, "ceildiv") ? dim_ceildiv
+	      : !strcmp(name, "mod")     ? dim_mod
+	      : !strcmp(name, "min")     ? dim_min
+	      : !strcmp(name, "max")     ? dim_max
+					 : NULL;
 	do {
 		arg[count] = parse_dim(p);
 		if (!arg[count++])
@@ -143,7 +153,8 @@ static dim parse_dim_call(struct parser *p, const char *name)
 	}
 	if (!parse_sign(p, ")"))
 		return NULL;
-	return two ? two(p->dims, arg[0], arg[1]) : dim_select(p->dims, arg[0], arg[1], arg[2], arg[3]);
+	return two ? two(p->dims, arg[0], arg[1])
+		   : dim_select(p->dims, arg[0], arg[1], arg[2], arg[3]);
 }
 
 static bool is_dim_call(const struct token *t)
@@ -246,7 +257,10 @@ bool parse_dtype(struct parser *p, enum dtype *out)
 	return true;
 }
 
-static bool is_container(const struct parser *p) { return next_is(p, "sequence") || next_is(p, "optional"); }
+static bool is_container(const struct parser *p)
+{
+	return next_is(p, "sequence") || next_is(p, "optional");
+}
 
 /* The end of a container's type; of `>>` one half is left. */
 static bool parse_angle(struct parser *p)
@@ -268,7 +282,8 @@ bool parse_type(struct parser *p, struct type *out)
 	dim d;
 
 	if (is_container(p)) {
-		*out = (struct type){.kind = next_is(p, "sequence") ? TYPE_SEQUENCE : TYPE_OPTIONAL};
+		*out = (struct type){.kind = next_is(p, "sequence") ? TYPE_SEQUENCE
+								    : TYPE_OPTIONAL};
 		out->elem = elem = ARENA_NEW(p->dims->arena, struct type);
 		lex_next(&p->lx);
 		if (!parse_enter(p, NESTING_MAX))
@@ -290,7 +305,8 @@ bool parse_type(struct parser *p, struct type *out)
 		if (!d)
 			return false;
 		if (dim_is_const(d) && d->value < 0)
-			return parse_fail(p, "a size cannot be negative: %lld", (long long)d->value);
+			return parse_fail(p, "a size cannot be negative: %lld",
+					  (long long)d->value);
 		out->dims[out->rank++] = d;
 		if (!parse_maybe(p, ","))
 			break;
@@ -310,7 +326,8 @@ bool parse_skip_type(struct parser *p, enum dtype *out)
 	if (!next_is(p, "[") && !next_is(p, "<"))
 		return parse_expected(p, "`[` after the element type");
 	do {
-		if (next_kind(p, TOKEN_END) || next_kind(p, TOKEN_BAD) || next_is(p, "{") || next_is(p, "}"))
+		if (next_kind(p, TOKEN_END) || next_kind(p, TOKEN_BAD) || next_is(p, "{") ||
+		    next_is(p, "}"))
 			return parse_expected(p, "the end of a type");
 		if (next_is(p, "[") || next_is(p, "<") || next_is(p, "("))
 			open++;
@@ -336,9 +353,11 @@ static bool parse_symbol(struct parser *p, enum symbol_binding binding, int *out
 		s.binding = SYMBOL_PARAM;
 	else
 		p->lx = before;
-	if ((next_kind(p, TOKEN_INT) || next_is(p, "-")) && (!parse_int(p, &s.min) || !parse_sign(p, "<=")))
+	if ((next_kind(p, TOKEN_INT) || next_is(p, "-")) &&
+	    (!parse_int(p, &s.min) || !parse_sign(p, "<=")))
 		return false;
-	s.name = parse_name(p, p->dims->arena, next_kind(p, TOKEN_STRING) ? TOKEN_STRING : TOKEN_NAME, "a symbol");
+	s.name = parse_name(p, p->dims->arena,
+			    next_kind(p, TOKEN_STRING) ? TOKEN_STRING : TOKEN_NAME, "a symbol");
 	if (!s.name)
 		return false;
 	if (symbol_find(p->dims, s.name) >= 0)
@@ -355,15 +374,16 @@ static bool parse_symbol(struct parser *p, enum symbol_binding binding, int *out
 			return false;
 	}
 	if (s.min < 0 || s.max < s.min)
-		return parse_fail(p, "the range %lld <= %s <= %lld is empty or negative", (long long)s.min, s.name,
-				  (long long)s.max);
+		return parse_fail(p, "the range %lld <= %s <= %lld is empty or negative",
+				  (long long)s.min, s.name, (long long)s.max);
 	if (s.binding == SYMBOL_NODE)
 		s.stage = p->graph->stage_count + 1;
 	*out = symbol_add(p->dims, &s);
 	return true;
 }
 
-bool parse_symbols(struct parser *p, enum symbol_binding binding, int room, int *symbols, int *count)
+bool parse_symbols(struct parser *p, enum symbol_binding binding, int room, int *symbols,
+		   int *count)
 {
 	if (!parse_sign(p, "("))
 		return false;

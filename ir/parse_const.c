@@ -78,7 +78,8 @@ static void store(unsigned char *data, enum dtype t, int64_t i, union scalar x)
 		memcpy(data + i * (bits / 8), &raw, (size_t)bits / 8);
 }
 
-static bool parse_elements(struct parser *p, const struct type *type, int64_t count, struct tensor *out)
+static bool parse_elements(struct parser *p, const struct type *type, int64_t count,
+			   struct tensor *out)
 {
 	union scalar x;
 	unsigned char *data;
@@ -88,7 +89,8 @@ static bool parse_elements(struct parser *p, const struct type *type, int64_t co
 		return parse_fail(p, "constants of strings cannot be written");
 	/* Each element takes a byte of text or more, so a count over what is left is wrong, and never allocated. */
 	if (count > p->lx.end - p->lx.at)
-		return parse_fail(p, "%lld elements are wanted, the text has fewer", (long long)count);
+		return parse_fail(p, "%lld elements are wanted, the text has fewer",
+				  (long long)count);
 	out->size = dtype_bytes(type->dtype, count);
 	out->data = data = arena_alloc(p->graph->arena, (size_t)out->size);
 	while (!next_is(p, "]")) {
@@ -101,7 +103,8 @@ static bool parse_elements(struct parser *p, const struct type *type, int64_t co
 			break;
 	}
 	if (i < count && next_is(p, "]"))
-		return parse_fail(p, "%lld elements are wanted, found %lld", (long long)count, (long long)i);
+		return parse_fail(p, "%lld elements are wanted, found %lld", (long long)count,
+				  (long long)i);
 	return parse_sign(p, "]");
 }
 
@@ -120,10 +123,13 @@ static const char *beside(struct parser *p, const char *name)
 		parse_fail(p, "file(...) needs a text that was read from a file");
 		return NULL;
 	}
-	return slash ? arena_printf(&p->scratch, "%.*s/%s", (int)(slash - p->at.file), p->at.file, name) : name;
+	return slash ? arena_printf(&p->scratch, "%.*s/%s", (int)(slash - p->at.file), p->at.file,
+				    name)
+		     : name;
 }
 
-static bool read_side(struct parser *p, const char *path, int64_t offset, int64_t size, unsigned char *data)
+static bool read_side(struct parser *p, const char *path, int64_t offset, int64_t size,
+		      unsigned char *data)
 {
 	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	int64_t done = 0;
@@ -138,8 +144,8 @@ static bool read_side(struct parser *p, const char *path, int64_t offset, int64_
 		done += n;
 	}
 	close(fd);
-	return done == size || parse_fail(p, "%s: %lld bytes at %lld cannot be read", path, (long long)size,
-					  (long long)offset);
+	return done == size || parse_fail(p, "%s: %lld bytes at %lld cannot be read", path,
+					  (long long)size, (long long)offset);
 }
 
 static bool parse_file(struct parser *p, const struct type *type, int64_t count, struct tensor *out)
@@ -149,8 +155,9 @@ static bool parse_file(struct parser *p, const struct type *type, int64_t count,
 	unsigned char *data;
 	struct stat status;
 
-	if (!(name = parse_name(p, &p->scratch, TOKEN_STRING, "a file name")) || !parse_sign(p, ",") ||
-	    !parse_int(p, &offset) || !parse_sign(p, ",") || !parse_int(p, &size))
+	if (!(name = parse_name(p, &p->scratch, TOKEN_STRING, "a file name")) ||
+	    !parse_sign(p, ",") || !parse_int(p, &offset) || !parse_sign(p, ",") ||
+	    !parse_int(p, &size))
 		return false;
 	if (type->dtype == DT_STRING || size != dtype_bytes(type->dtype, count))
 		return parse_fail(p, "the constant has %lld bytes, the file gives %lld",
@@ -158,9 +165,10 @@ static bool parse_file(struct parser *p, const struct type *type, int64_t count,
 	path = beside(p, name);
 	if (!path)
 		return false;
-	if (stat(path, &status) || !S_ISREG(status.st_mode) || offset < 0 || size > status.st_size ||
-	    offset > status.st_size - size)
-		return parse_fail(p, "%s has no %lld bytes at %lld", path, (long long)size, (long long)offset);
+	if (stat(path, &status) || !S_ISREG(status.st_mode) || offset < 0 ||
+	    size > status.st_size || offset > status.st_size - size)
+		return parse_fail(p, "%s has no %lld bytes at %lld", path, (long long)size,
+				  (long long)offset);
 	data = arena_alloc(p->graph->arena, (size_t)size);
 	out->data = data;
 	out->size = size;
@@ -196,6 +204,8 @@ bool parse_tensor(struct parser *p, const struct type *type, struct tensor *out)
 	if (parse_maybe(p, "file"))
 		return parse_sign(p, "(") && parse_file(p, type, count, out);
 	if (next_is(p, "data"))
-		return parse_fail(p, "data(...) stands for bytes that were not printed: it cannot be read back");
+		return parse_fail(
+			p,
+			"data(...) stands for bytes that were not printed: it cannot be read back");
 	return parse_expected(p, "`[`, random, splat or file");
 }

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 enum driver {
-	DRIVER_NONE, /* not chosen yet */
+	DRIVER_NONE,  /* not chosen yet */
 	DRIVER_LOOPS, /* vectorized nests: takes every kernel that is not a call */
 	DRIVER_CALL,  /* a runtime routine */
 	DRIVER_COUNT
@@ -20,8 +20,9 @@ struct loops_plan {
 		int vector_axis; /* axis id vectorized over, or -1: scalar */
 		int lanes;       /* elements in a vector */
 		int unroll;      /* vectors computed together along it */
-		int tail_bits;   /* the narrowest element in memory along it: decides how tails are masked */
-		int block_axis, block; /* an outer axis of which `block` iterations share loads (register block); -1: none */
+		int tail_bits; /* the narrowest element in memory along it: decides how tails are masked */
+		int block_axis,
+			block; /* an outer axis of which `block` iterations share loads (register block); -1: none */
 	} *nests;
 };
 

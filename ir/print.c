@@ -24,14 +24,16 @@ const char *name_sanitize(struct arena *a, const char *name)
 	char *text = arena_text(a, name && *name ? name : "_");
 
 	for (char *c = text; *c; c++)
-		if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || *c == '.'))
+		if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
+		      (*c >= '0' && *c <= '9') || *c == '.'))
 			*c = '_';
 	return text;
 }
 
 static void name_value(struct printer *p, const struct value *v)
 {
-	const char *name = v->name ? name_sanitize(&p->scratch, v->name) : arena_printf(&p->scratch, "v%d", v->id);
+	const char *name = v->name ? name_sanitize(&p->scratch, v->name)
+				   : arena_printf(&p->scratch, "v%d", v->id);
 
 	p->names[v->id] = names_claim(&p->taken, name);
 }
@@ -94,7 +96,10 @@ static void put_type(struct printer *p, const struct type *t)
 	fputs(type_text(p->g, &p->scratch, t), p->out);
 }
 
-static void put_dim(struct printer *p, dim d) { fputs(dim_text(&p->g->dims, &p->scratch, d), p->out); }
+static void put_dim(struct printer *p, dim d)
+{
+	fputs(dim_text(&p->g->dims, &p->scratch, d), p->out);
+}
 
 /* ---- symbols ---- */
 
@@ -224,7 +229,8 @@ static void put_tensor(struct printer *p, const struct type *type, const struct 
 	} else if (p->side && type->dtype != DT_STRING) {
 		put_side(p, t);
 	} else {
-		fprintf(p->out, "data(%" PRId64 " bytes, %016" PRIx64 ")", t->size, hash_bytes(t->data, t->size));
+		fprintf(p->out, "data(%" PRId64 " bytes, %016" PRIx64 ")", t->size,
+			hash_bytes(t->data, t->size));
 	}
 }
 
@@ -245,9 +251,11 @@ static void put_attr(struct printer *p, const struct attr_row *row, const void *
 	switch (row->kind) {
 	case ATTR_INT:
 	case ATTR_BOOL: fprintf(p->out, "%" PRId64, *(const int64_t *)field); break;
-	case ATTR_REAL: fputs(real_text(&p->scratch, DT_F64, *(const double *)field), p->out); break;
+	case ATTR_REAL:
+		fputs(real_text(&p->scratch, DT_F64, *(const double *)field), p->out);
+		break;
 	case ATTR_DIM: put_dim(p, *(const dim *)field); break;
-	case ATTR_DTYPE: fputs(dtype_name((enum dtype)*(const int64_t *)field), p->out); break;
+	case ATTR_DTYPE: fputs(dtype_name((enum dtype) * (const int64_t *)field), p->out); break;
 	case ATTR_TEXT: print_quoted(p->out, *(const char *const *)field); break;
 	case ATTR_ENUM:
 		text = enum_name(row->names, (int)*(const int64_t *)field, &length);
@@ -273,7 +281,8 @@ bool attr_is_implied(enum op_id op, const struct attr_row *row)
 {
 	if (!strcmp(row->name, "dims"))
 		return op == OP_iota || op == OP_random || op == OP_reshape || op == OP_expand;
-	return !strcmp(row->name, "type") && (op == OP_iota || op == OP_random || op == OP_param || op == OP_map);
+	return !strcmp(row->name, "type") &&
+	       (op == OP_iota || op == OP_random || op == OP_param || op == OP_map);
 }
 
 /* Whether the parser finds the value of the attribute in the type of the result. */
@@ -285,7 +294,8 @@ static bool is_told_by_type(const struct node *n, const struct attr_row *row, co
 	if (!attr_is_implied(n->op, row))
 		return false;
 	if (row->kind == ATTR_DTYPE)
-		return *(const int64_t *)field == (int64_t)t->dtype || *(const int64_t *)field == DT_NONE;
+		return *(const int64_t *)field == (int64_t)t->dtype ||
+		       *(const int64_t *)field == DT_NONE;
 	for (int i = 0; i < dims->count && dims->count == t->rank; i++)
 		if (dims->at[i] != t->dims[i])
 			return false;
@@ -301,8 +311,8 @@ static void put_attrs(struct printer *p, const struct node *n)
 		const struct attr_row *row = &o->attrs[i];
 		const void *field = (const char *)n->attrs + row->offset;
 
-		if (attr_is_default(row, n->attrs) || row->kind == ATTR_TENSOR || is_told_by_type(n, row, field) ||
-		    n->op == OP_param)
+		if (attr_is_default(row, n->attrs) || row->kind == ATTR_TENSOR ||
+		    is_told_by_type(n, row, field) || n->op == OP_param)
 			continue;
 		fputs(before, p->out);
 		put_attr(p, row, field);
@@ -491,7 +501,8 @@ static void put_region(struct printer *p, const struct region *r, const char *la
 /* ---- the function ---- */
 
 /* An input or output: its name in the text, and the interface's if that differs. */
-static void put_interface(struct printer *p, const char *shown, const char *name, const struct type *type)
+static void put_interface(struct printer *p, const char *shown, const char *name,
+			  const struct type *type)
 {
 	fprintf(p->out, "%%%s", shown);
 	if (name && strcmp(name, shown)) {
@@ -511,15 +522,18 @@ void graph_print(const struct graph *g, FILE *out, struct text_side *side)
 	p.taken.arena = &p.scratch;
 	p.names = ARENA_ARRAY(&p.scratch, const char *, g->value_count + 1);
 	name_region(&p, r);
-	fprintf(out, "func @%s(", name_sanitize(&p.scratch, g->name && *g->name ? g->name : "main"));
+	fprintf(out, "func @%s(",
+		name_sanitize(&p.scratch, g->name && *g->name ? g->name : "main"));
 	for (int i = 0; i < r->param_count; i++) {
 		fputs(i ? ", " : "", out);
-		put_interface(&p, p.names[r->params[i]->id], g->input_names[i], &r->params[i]->type);
+		put_interface(&p, p.names[r->params[i]->id], g->input_names[i],
+			      &r->params[i]->type);
 	}
 	fputs(") -> (", out);
 	for (int i = 0; i < r->result_count; i++) {
 		fputs(i ? ", " : "", out);
-		put_interface(&p, names_claim(&outputs, name_sanitize(&p.scratch, g->output_names[i])),
+		put_interface(&p,
+			      names_claim(&outputs, name_sanitize(&p.scratch, g->output_names[i])),
 			      g->output_names[i], &r->results[i]->type);
 	}
 	fputc(')', out);

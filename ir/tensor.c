@@ -20,7 +20,8 @@ static union scalar random_element(enum dtype t, uint64_t seed, int64_t i)
 
 	switch (dtype_class(t)) {
 	case DTYPE_FLOAT: return (union scalar){.f = (double)(int64_t)(r >> 53) / 1024 - 1};
-	case DTYPE_SIGNED: return (union scalar){.i = (int64_t)(r >> 60) - (dtype_bits(t) < 4 ? 2 : 8)};
+	case DTYPE_SIGNED:
+		return (union scalar){.i = (int64_t)(r >> 60) - (dtype_bits(t) < 4 ? 2 : 8)};
 	case DTYPE_UNSIGNED: return (union scalar){.i = (int64_t)(r >> 60)};
 	default: return (union scalar){.i = (int64_t)(r >> 63)};
 	}
@@ -32,7 +33,8 @@ static uint64_t read_bits(const unsigned char *data, int bits, int64_t i)
 
 	if (bits < 8)
 		return data[i * bits / 8] >> (i * bits % 8) & ((1u << bits) - 1);
-	memcpy(&x, data + i * (bits / 8), (size_t)bits / 8); /* little endian hosts only, as everywhere here */
+	memcpy(&x, data + i * (bits / 8),
+	       (size_t)bits / 8); /* little endian hosts only, as everywhere here */
 	return x;
 }
 
@@ -81,7 +83,8 @@ static void write_element(unsigned char *data, enum dtype t, int64_t i, union sc
 		bits = dtype_encode_float(t, v.f);
 	}
 	if (width < 8)
-		data[i * width / 8] |= (unsigned char)((bits & ((1u << width) - 1)) << (i * width % 8));
+		data[i * width / 8] |=
+			(unsigned char)((bits & ((1u << width) - 1)) << (i * width % 8));
 	else
 		memcpy(data + i * (width / 8), &bits, (size_t)width / 8);
 }
@@ -100,5 +103,7 @@ const void *tensor_bytes(const struct tensor *t, enum dtype type, int64_t count,
 
 const struct tensor *value_const(const struct value *v)
 {
-	return v && v->def && v->def->op == OP_const ? ((const struct attrs_const *)v->def->attrs)->data : NULL;
+	return v && v->def && v->def->op == OP_const
+		       ? ((const struct attrs_const *)v->def->attrs)->data
+		       : NULL;
 }

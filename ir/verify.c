@@ -55,7 +55,8 @@ static bool dim_ready(struct verifier *v, dim d, int *steps)
 
 static void check_dim(struct verifier *v, dim d, struct loc at, const char *where)
 {
-	int steps = 10000; /* dims are trees in name only: a shared part would be walked again and again */
+	int steps =
+		10000; /* dims are trees in name only: a shared part would be walked again and again */
 
 	if (!dim_ready(v, d, &steps))
 		FAIL(v, at, "%s: the dim %s holds a symbol that is not bound yet", where,
@@ -70,7 +71,8 @@ static void check_type(struct verifier *v, const struct value *x, struct loc at)
 	for (int i = 0; t && t->kind != TYPE_TENSOR; i++) {
 		t = t->elem;
 		if (!t || i == DEPTH_MAX) {
-			FAIL(v, at, "%s: a %s of nothing", name, x->type.kind == TYPE_SEQUENCE ? "sequence" : "optional");
+			FAIL(v, at, "%s: a %s of nothing", name,
+			     x->type.kind == TYPE_SEQUENCE ? "sequence" : "optional");
 			return;
 		}
 	}
@@ -91,7 +93,8 @@ static void check_elems(struct verifier *v, const struct value *x, struct loc at
 	count = type_count_const(&x->type);
 	if (x->type.kind != TYPE_TENSOR || count < 0 || count > 64 ||
 	    !(dtype_is_int(x->type.dtype) || x->type.dtype == DT_BOOL)) {
-		FAIL(v, at, "%%%s has known elements, but is no small integer tensor", value_name(v, x));
+		FAIL(v, at, "%%%s has known elements, but is no small integer tensor",
+		     value_name(v, x));
 		return;
 	}
 	for (int64_t i = 0; i < count; i++)
@@ -109,7 +112,8 @@ static void define(struct verifier *v, struct value *x, struct loc at)
 		return;
 	}
 	if (v->seen[x->id])
-		FAIL(v, at, "the id %d belongs to %%%s and %%%s", x->id, value_name(v, v->seen[x->id]), value_name(v, x));
+		FAIL(v, at, "the id %d belongs to %%%s and %%%s", x->id,
+		     value_name(v, v->seen[x->id]), value_name(v, x));
 	v->seen[x->id] = x;
 	v->visible[x->id] = 1;
 	if (x->name && names_find(&v->names, x->name))
@@ -120,12 +124,15 @@ static void define(struct verifier *v, struct value *x, struct loc at)
 	check_elems(v, x, at);
 }
 
-static void check_read(struct verifier *v, const struct value *x, struct loc at, const char *what, int i)
+static void check_read(struct verifier *v, const struct value *x, struct loc at, const char *what,
+		       int i)
 {
 	if (!x)
 		FAIL(v, at, "%s %d is missing", what, i);
-	else if (x->id < 0 || x->id >= v->g->value_count || v->seen[x->id] != x || !v->visible[x->id])
-		FAIL(v, at, "%s %d reads %%%s, which is not defined here", what, i, value_name(v, x));
+	else if (x->id < 0 || x->id >= v->g->value_count || v->seen[x->id] != x ||
+		 !v->visible[x->id])
+		FAIL(v, at, "%s %d reads %%%s, which is not defined here", what, i,
+		     value_name(v, x));
 	else if (x->forward)
 		FAIL(v, at, "%s %d reads %%%s, which was replaced", what, i, value_name(v, x));
 }
@@ -137,11 +144,13 @@ static void check_counts(struct verifier *v, const struct node *n)
 	const struct op_row *o = &op_table[n->op];
 
 	if (n->in_count < o->min_in || (o->max_in >= 0 && n->in_count > o->max_in))
-		FAIL(v, n->loc, "%s takes %d to %d operands, found %d", o->name, o->min_in, o->max_in, n->in_count);
+		FAIL(v, n->loc, "%s takes %d to %d operands, found %d", o->name, o->min_in,
+		     o->max_in, n->in_count);
 	if (n->out_count < 0 || (o->outs >= 0 && n->out_count != o->outs))
 		FAIL(v, n->loc, "%s has %d results, found %d", o->name, o->outs, n->out_count);
 	if (n->region_count != o->regions)
-		FAIL(v, n->loc, "%s has %d regions, found %d", o->name, o->regions, n->region_count);
+		FAIL(v, n->loc, "%s has %d regions, found %d", o->name, o->regions,
+		     n->region_count);
 	if (!(o->flags & OP_EXPR) != !n->expr)
 		FAIL(v, n->loc, "%s %s an expression", o->name, n->expr ? "takes no" : "needs");
 	if (n->symbol_count && !(o->flags & OP_BINDS))
@@ -160,7 +169,8 @@ static void bind_symbols(struct verifier *v, const struct node *n)
 			continue;
 		}
 		if (v->g->dims.symbols[s].binding != SYMBOL_NODE)
-			FAIL(v, n->loc, "the symbol %s is bound by the interface", v->g->dims.symbols[s].name);
+			FAIL(v, n->loc, "the symbol %s is bound by the interface",
+			     v->g->dims.symbols[s].name);
 		if (v->bound[s])
 			FAIL(v, n->loc, "the symbol %s is bound twice", v->g->dims.symbols[s].name);
 		if (v->g->dims.symbols[s].bound)
@@ -270,7 +280,8 @@ static void check_node(struct verifier *v, struct node *n)
 static void check_region(struct verifier *v, struct region *r, struct node *owner)
 {
 	struct loc at = owner ? owner->loc : (struct loc){.file = v->g->file};
-	unsigned char *ready = arena_copy(&v->scratch, v->ready, (size_t)v->g->dims.symbol_count + 1);
+	unsigned char *ready =
+		arena_copy(&v->scratch, v->ready, (size_t)v->g->dims.symbol_count + 1);
 	struct node *last = NULL;
 
 	if (!r || r->owner != owner || v->depth == DEPTH_MAX) {
@@ -279,7 +290,8 @@ static void check_region(struct verifier *v, struct region *r, struct node *owne
 	}
 	v->depth++;
 	for (int i = 0; i < r->param_count; i++) {
-		if (r->params[i] && (r->params[i]->def || r->params[i]->region != r || r->params[i]->index != i))
+		if (r->params[i] &&
+		    (r->params[i]->def || r->params[i]->region != r || r->params[i]->index != i))
 			FAIL(v, at, "parameter %d does not name its region", i);
 		define(v, r->params[i], at);
 	}

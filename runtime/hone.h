@@ -33,17 +33,35 @@ typedef enum {
 	HONE_ERROR_ARGUMENT, /* a NULL, a wrong dtype or rank, a buffer that is too small */
 	HONE_ERROR_SHAPE,    /* dims that the model does not take */
 	HONE_ERROR_MEMORY,   /* no memory, or the caller's memory is too small */
-	HONE_ERROR_CPU,      /* the processor lacks an instruction set the library was compiled for */
-	HONE_ERROR_DATA,     /* an input's values: an index out of range, dims computed from data */
-	HONE_ERROR_VERSION   /* header and library are of different ABI versions */
+	HONE_ERROR_CPU,    /* the processor lacks an instruction set the library was compiled for */
+	HONE_ERROR_DATA,   /* an input's values: an index out of range, dims computed from data */
+	HONE_ERROR_VERSION /* header and library are of different ABI versions */
 } hone_status;
 
 /* ONNX TensorProto.DataType codes. */
 enum {
-	HONE_F32 = 1, HONE_U8 = 2, HONE_I8 = 3, HONE_U16 = 4, HONE_I16 = 5, HONE_I32 = 6, HONE_I64 = 7,
-	HONE_STRING = 8, HONE_BOOL = 9, HONE_F16 = 10, HONE_F64 = 11, HONE_U32 = 12, HONE_U64 = 13,
-	HONE_BF16 = 16, HONE_F8E4M3FN = 17, HONE_F8E4M3FNUZ = 18, HONE_F8E5M2 = 19, HONE_F8E5M2FNUZ = 20,
-	HONE_U4 = 21, HONE_I4 = 22, HONE_U2 = 25, HONE_I2 = 26
+	HONE_F32 = 1,
+	HONE_U8 = 2,
+	HONE_I8 = 3,
+	HONE_U16 = 4,
+	HONE_I16 = 5,
+	HONE_I32 = 6,
+	HONE_I64 = 7,
+	HONE_STRING = 8,
+	HONE_BOOL = 9,
+	HONE_F16 = 10,
+	HONE_F64 = 11,
+	HONE_U32 = 12,
+	HONE_U64 = 13,
+	HONE_BF16 = 16,
+	HONE_F8E4M3FN = 17,
+	HONE_F8E4M3FNUZ = 18,
+	HONE_F8E5M2 = 19,
+	HONE_F8E5M2FNUZ = 20,
+	HONE_U4 = 21,
+	HONE_I4 = 22,
+	HONE_U2 = 25,
+	HONE_I2 = 26
 };
 
 /* One dim of an input or output: min == max means constant; symbol is NULL when it has no name.
@@ -75,8 +93,8 @@ typedef struct {
 } hone_tensor;
 
 /* Runs fn(arg, task, worker) for every task in 0..n-1, worker in 0..threads-1, and returns after the last. */
-typedef void hone_parallel_for(void *self, int64_t n, void (*fn)(void *arg, int64_t task, int32_t worker),
-			       void *arg);
+typedef void hone_parallel_for(void *self, int64_t n,
+			       void (*fn)(void *arg, int64_t task, int32_t worker), void *arg);
 
 /* Returns `size` bytes aligned to 64 for output number `output`, or NULL. Called from hone_run for
  * outputs whose `data` is NULL; the memory stays the caller's. */
@@ -89,7 +107,8 @@ typedef struct {
 	int64_t memory_size; /* its bytes: hone_arena_bytes() says how many are needed */
 	hone_parallel_for *parallel_for; /* the caller's threads, or NULL for a pool of our own */
 	void *parallel_self;
-	hone_allocate *allocate; /* for outputs with data == NULL, or NULL: such a call is an error */
+	hone_allocate
+		*allocate; /* for outputs with data == NULL, or NULL: such a call is an error */
 	void *allocate_self;
 } hone_options;
 
@@ -110,8 +129,8 @@ struct hone_model {
 	const hone_param *params;
 	int64_t weight_bytes;
 	int64_t (*arena_bytes)(const hone_model *, const hone_tensor *inputs, int threads);
-	hone_status (*context_create)(const hone_model *, const hone_options *, hone_context **, char *text,
-				      size_t text_size);
+	hone_status (*context_create)(const hone_model *, const hone_options *, hone_context **,
+				      char *text, size_t text_size);
 	hone_status (*output_dims)(hone_context *, const hone_tensor *inputs, hone_tensor *outputs);
 	hone_status (*run)(hone_context *, const hone_tensor *inputs, hone_tensor *outputs);
 	hone_status (*set_param)(hone_context *, const char *name, double value);
@@ -154,7 +173,8 @@ static inline hone_status hone_context_create(const hone_model *m, const hone_op
 /* Fills dtype, rank, dims and size (bytes needed) of each output for these input dims, without
  * running. An output whose dims depend on data gets its largest size, or -1 dims and size -1 when it
  * has no bound. */
-static inline hone_status hone_output_dims(hone_context *c, const hone_tensor *inputs, hone_tensor *outputs)
+static inline hone_status hone_output_dims(hone_context *c, const hone_tensor *inputs,
+					   hone_tensor *outputs)
 {
 	return c->model->output_dims(c, inputs, outputs);
 }
@@ -173,10 +193,7 @@ static inline hone_status hone_set_param(hone_context *c, const char *name, doub
 }
 
 /* The text of the last failed call on this context, with the node's name; "" if there was none. */
-static inline const char *hone_error(const hone_context *c)
-{
-	return c->model->error(c);
-}
+static inline const char *hone_error(const hone_context *c) { return c->model->error(c); }
 
 /* Frees the context; NULL is fine. Caller memory is not touched afterwards. */
 static inline void hone_context_destroy(hone_context *c)

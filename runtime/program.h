@@ -39,8 +39,8 @@ struct hone_frame {
 };
 
 /* worker: 0..threads-1, the one that computes these tasks (picks its part of a per-worker slot). */
-typedef void hone_kernel_fn(struct hone_frame *, void *const *buffers, const int64_t *words, int64_t begin,
-			    int64_t end, int64_t worker);
+typedef void hone_kernel_fn(struct hone_frame *, void *const *buffers, const int64_t *words,
+			    int64_t begin, int64_t end, int64_t worker);
 /* 0, or 1 + the index of the check that failed. Fills the words of one stage. */
 typedef int32_t hone_setup_fn(struct hone_frame *, int32_t stage);
 /* 0, or a hone_fail_code with frame->fail filled. */
@@ -57,7 +57,7 @@ enum hone_slot_kind {
 struct hone_slot {
 	int32_t kind, io, bytes_word;
 	int32_t first, last; /* steps of the program between which it lives, both included */
-	int32_t per_worker;  /* 1: one copy for each worker (kernel scratch), bytes rounded up to 64 apart */
+	int32_t per_worker; /* 1: one copy for each worker (kernel scratch), bytes rounded up to 64 apart */
 };
 
 /* A symbol's value is words[its index]. */
@@ -80,7 +80,7 @@ struct hone_check {
 struct hone_output_ref {
 	int32_t dims_stage; /* 0: dims known after stage 0; else they depend on data */
 	int32_t bytes_word; /* largest size in bytes, or -1 when it has no bound */
-	int32_t direct;     /* 1: a kernel writes into the caller's buffer; 0: hone_rt_output copies */
+	int32_t direct; /* 1: a kernel writes into the caller's buffer; 0: hone_rt_output copies */
 	int32_t pad;
 	const struct hone_dim_ref *dims;     /* actual dims, valid after the run */
 	const struct hone_dim_ref *max_dims; /* upper bounds after stage 0; constant -1: no bound */
@@ -89,12 +89,14 @@ struct hone_output_ref {
 struct hone_program {
 	uint64_t cpu; /* required features: bits of enum hone_cpu */
 	int32_t word_count, symbol_count, slot_count, step_count, check_count, node_count;
-	int32_t input_symbol_count, pad; /* the first symbols are bound by inputs, the rest by nodes */
+	int32_t input_symbol_count,
+		pad; /* the first symbols are bound by inputs, the rest by nodes */
 	const struct hone_symbol *symbols;
 	const struct hone_slot *slots;
 	const struct hone_check *checks;
-	const char *const *nodes;                 /* names for messages: `node "x" (Gather)` */
-	const struct hone_dim_ref *const *input_dims; /* [input][axis]: constant, or the symbol it binds */
+	const char *const *nodes; /* names for messages: `node "x" (Gather)` */
+	const struct hone_dim_ref *const
+		*input_dims; /* [input][axis]: constant, or the symbol it binds */
 	const struct hone_output_ref *outputs;
 	const unsigned char *weights;
 	hone_setup_fn *setup;

@@ -4,20 +4,17 @@
 #include <stdio.h>
 
 static const char *const drawing[8] = {
-	"...##...",
-	"..###...",
-	".####...",
-	"...##...",
-	"...##...",
-	"...##...",
-	"...##...",
-	"..####..",
+	"...##...", "..###...", ".####...", "...##...",
+	"...##...", "...##...", "...##...", "..####..",
 };
 
 int main(void)
 {
 	float image[64], logits[10];
-	hone_tensor in = {.data = image, .size = sizeof(image), .dims = {1, 1, 8, 8}, .rank = 4,
+	hone_tensor in = {.data = image,
+			  .size = sizeof(image),
+			  .dims = {1, 1, 8, 8},
+			  .rank = 4,
 			  .dtype = HONE_F32};
 	hone_tensor out = {.data = logits, .size = sizeof(logits)};
 	hone_context *context;

@@ -84,8 +84,11 @@ static int class_of(const float *logits)
 /* Runs `count` images; returns the time in microseconds. */
 static double run(hone_context *c, float *images, float *logits, int64_t count)
 {
-	hone_tensor in = {.data = images, .size = count * PIXELS * (int64_t)sizeof(float),
-			  .dims = {count, 1, 8, 8}, .rank = 4, .dtype = HONE_F32};
+	hone_tensor in = {.data = images,
+			  .size = count * PIXELS * (int64_t)sizeof(float),
+			  .dims = {count, 1, 8, 8},
+			  .rank = 4,
+			  .dtype = HONE_F32};
 	hone_tensor out = {.data = logits, .size = count * CLASSES * (int64_t)sizeof(float)};
 	double start = now_us();
 
@@ -114,8 +117,8 @@ static const hone_model *load(const char *path)
 }
 
 /* Prints accuracy, agreement and the largest difference; true if the run is as good as promised. */
-static bool judge(const char *how, const float *logits, const float *expected, const int64_t *labels,
-		  int64_t count)
+static bool judge(const char *how, const float *logits, const float *expected,
+		  const int64_t *labels, int64_t count)
 {
 	int64_t right = 0, same = 0;
 	float worst = 0;
@@ -150,15 +153,18 @@ int main(int argc, char **argv)
 	bool good;
 
 	if (argc != 5) {
-		fprintf(stderr, "usage: %s digits.so images.npy labels.npy expected.npy\n", argv[0]);
+		fprintf(stderr, "usage: %s digits.so images.npy labels.npy expected.npy\n",
+			argv[0]);
 		return 2;
 	}
 	images = read_npy(argv[2], "'<f4'", &image_bytes);
 	labels = read_npy(argv[3], "'<i8'", &label_bytes);
 	expected = read_npy(argv[4], "'<f4'", &expected_bytes);
 	count = label_bytes / (long)sizeof(*labels);
-	if (count == 0 || image_bytes != count * PIXELS * 4 || expected_bytes != count * CLASSES * 4) {
-		fprintf(stderr, "error: images, labels and expected logits are of different counts\n");
+	if (count == 0 || image_bytes != count * PIXELS * 4 ||
+	    expected_bytes != count * CLASSES * 4) {
+		fprintf(stderr,
+			"error: images, labels and expected logits are of different counts\n");
 		return 4;
 	}
 	if (hone_context_create(load(argv[1]), NULL, &context, text, sizeof(text)) != HONE_OK) {
@@ -173,7 +179,8 @@ int main(int argc, char **argv)
 	for (int i = 0; i < REPEATS; i++)
 		times[i] = run(context, images, logits, count);
 	good = judge("all at once", logits, expected, labels, count);
-	printf("  %-11s p50 %.1f us for %lld images\n", "", median(times, REPEATS), (long long)count);
+	printf("  %-11s p50 %.1f us for %lld images\n", "", median(times, REPEATS),
+	       (long long)count);
 
 	memset(logits, 0, (size_t)expected_bytes);
 	for (int64_t i = 0; i < count * REPEATS; i++) {

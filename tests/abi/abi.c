@@ -36,13 +36,13 @@ _Static_assert(sizeof(hone_options) == 56, "hone_options");
 static int passed, failed, skipped;
 static const char *folder;
 
-#define CHECK(condition)                                                           \
-	do {                                                                       \
-		if (!(condition)) {                                                \
+#define CHECK(condition)                                                               \
+	do {                                                                           \
+		if (!(condition)) {                                                    \
 			printf("failed: %s:%d: %s\n", __func__, __LINE__, #condition); \
-			failed++;                                                  \
-			return;                                                    \
-		}                                                                  \
+			failed++;                                                      \
+			return;                                                        \
+		}                                                                      \
 	} while (0)
 
 /* ---- allocations are counted ---- */
@@ -54,10 +54,26 @@ void *__libc_calloc(size_t, size_t);
 void *__libc_realloc(void *, size_t);
 void *__libc_memalign(size_t, size_t);
 
-void *malloc(size_t size) { allocations++; return __libc_malloc(size); }
-void *calloc(size_t n, size_t size) { allocations++; return __libc_calloc(n, size); }
-void *realloc(void *p, size_t size) { allocations++; return __libc_realloc(p, size); }
-void *aligned_alloc(size_t align, size_t size) { allocations++; return __libc_memalign(align, size); }
+void *malloc(size_t size)
+{
+	allocations++;
+	return __libc_malloc(size);
+}
+void *calloc(size_t n, size_t size)
+{
+	allocations++;
+	return __libc_calloc(n, size);
+}
+void *realloc(void *p, size_t size)
+{
+	allocations++;
+	return __libc_realloc(p, size);
+}
+void *aligned_alloc(size_t align, size_t size)
+{
+	allocations++;
+	return __libc_memalign(align, size);
+}
 #endif
 
 /* ---- helpers ---- */
@@ -87,13 +103,15 @@ static hone_tensor tensor(int dtype, void *data, int64_t size, int rank, const i
 	return t;
 }
 
-#define DIMS(...) (sizeof((int64_t[]){__VA_ARGS__}) / 8), (int64_t[]){__VA_ARGS__}
+#define DIMS(...)                                                           \
+	(sizeof((int64_t[]){__VA_ARGS__}) / 8), (int64_t[]) { __VA_ARGS__ }
 
 /* `size` bytes that end at a page that cannot be touched. */
 static unsigned char *guarded(int64_t size)
 {
 	int64_t pages = (size + 4095) / 4096 * 4096;
-	unsigned char *at = mmap(NULL, (size_t)pages + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char *at = mmap(NULL, (size_t)pages + 4096, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	mprotect(at + pages, 4096, PROT_NONE);
 	return at + pages - size;
@@ -125,12 +143,16 @@ static void buffers_are_not_touched_past_their_end(void)
 	for (int i = 0; i < 8; i++)
 		for (int k = 0; k < 8; k++) {
 			int64_t n = sizes[i], t = sizes[k];
-			float *x = (float *)guarded(n * t * 4), *y = (float *)guarded(n * t * 4), *z = (float *)guarded(n * 20), sum = 0;
-			hone_tensor in = tensor(HONE_F32, x, n * t * 4, DIMS(n, t)), out[2] = {{.data = y, .size = n * t * 4}, {.data = z, .size = n * 20}};
+			float *x = (float *)guarded(n * t * 4), *y = (float *)guarded(n * t * 4),
+			      *z = (float *)guarded(n * 20), sum = 0;
+			hone_tensor in = tensor(HONE_F32, x, n * t * 4, DIMS(n, t)),
+				    out[2] = {{.data = y, .size = n * t * 4},
+					      {.data = z, .size = n * 20}};
 
 			fill(x, n * t);
 			CHECK(hone_run(c, &in, out) == HONE_OK);
-			CHECK(out[0].rank == 2 && out[0].dims[0] == n && out[0].dims[1] == t && out[0].dtype == HONE_F32);
+			CHECK(out[0].rank == 2 && out[0].dims[0] == n && out[0].dims[1] == t &&
+			      out[0].dtype == HONE_F32);
 			for (int64_t j = 0; j < t; j++)
 				sum += y[(n - 1) * t + j];
 			CHECK(sum > 0.999f && sum < 1.001f);
@@ -144,7 +166,8 @@ static void arguments_are_checked(void)
 	const hone_model *m = model_of("rows");
 	hone_context *c = context_of(m, NULL);
 	float x[64], y[64], z[64];
-	hone_tensor out[2] = {{.data = y, .size = sizeof(y)}, {.data = z, .size = sizeof(z)}}, in, bad;
+	hone_tensor out[2] = {{.data = y, .size = sizeof(y)}, {.data = z, .size = sizeof(z)}}, in,
+		    bad;
 
 	fill(x, 64);
 	in = tensor(HONE_F32, x, 64 * 4, DIMS(4, 16));
@@ -161,7 +184,8 @@ static void arguments_are_checked(void)
 	CHECK(hone_run(c, &bad, out) != HONE_OK);
 	bad = in, bad.dims[0] = (int64_t)1 << 40, bad.dims[1] = (int64_t)1 << 40;
 	CHECK(hone_run(c, &bad, out) != HONE_OK);
-	CHECK(hone_run(c, NULL, out) == HONE_ERROR_ARGUMENT && hone_run(c, &in, NULL) == HONE_ERROR_ARGUMENT);
+	CHECK(hone_run(c, NULL, out) == HONE_ERROR_ARGUMENT &&
+	      hone_run(c, &in, NULL) == HONE_ERROR_ARGUMENT);
 	out[0].size = 4;
 	CHECK(hone_run(c, &in, out) == HONE_ERROR_ARGUMENT && strstr(hone_error(c), "256"));
 	out[0].size = sizeof(y), out[1].data = NULL;
@@ -190,7 +214,8 @@ static void empty_tensors_are_ordinary(void)
 {
 	hone_context *c = context_of(model_of("rows"), NULL);
 	float y[1], z[20];
-	hone_tensor in = tensor(HONE_F32, NULL, 0, DIMS(0, 7)), out[2] = {{.data = y, .size = 4}, {.data = z, .size = sizeof(z)}};
+	hone_tensor in = tensor(HONE_F32, NULL, 0, DIMS(0, 7)),
+		    out[2] = {{.data = y, .size = 4}, {.data = z, .size = sizeof(z)}};
 
 	CHECK(hone_run(c, &in, out) == HONE_OK && out[0].dims[0] == 0 && out[1].dims[0] == 0);
 	in.dims[0] = 4, in.dims[1] = 0;
@@ -203,7 +228,8 @@ static void run_allocates_nothing_for_dims_it_has_seen(void)
 {
 	hone_context *c = context_of(model_of("rows"), NULL);
 	float x[64], y[64], z[64];
-	hone_tensor in = tensor(HONE_F32, x, sizeof(x), DIMS(4, 16)), out[2] = {{.data = y, .size = sizeof(y)}, {.data = z, .size = sizeof(z)}};
+	hone_tensor in = tensor(HONE_F32, x, sizeof(x), DIMS(4, 16)),
+		    out[2] = {{.data = y, .size = sizeof(y)}, {.data = z, .size = sizeof(z)}};
 	long before;
 
 	if (SANITIZED) {
@@ -225,7 +251,8 @@ static void run_makes_no_system_call(void)
 {
 	hone_context *c = context_of(model_of("rows"), NULL);
 	float x[64], y[64], z[64];
-	hone_tensor in = tensor(HONE_F32, x, sizeof(x), DIMS(4, 16)), out[2] = {{.data = y, .size = sizeof(y)}, {.data = z, .size = sizeof(z)}};
+	hone_tensor in = tensor(HONE_F32, x, sizeof(x), DIMS(4, 16)),
+		    out[2] = {{.data = y, .size = sizeof(y)}, {.data = z, .size = sizeof(z)}};
 	int status;
 	pid_t child;
 
@@ -251,7 +278,8 @@ static void caller_memory_is_all_that_is_used(void)
 {
 	const hone_model *m = model_of("rows");
 	float x[64], y[64], z[64];
-	hone_tensor in = tensor(HONE_F32, x, sizeof(x), DIMS(4, 16)), out[2] = {{.data = y, .size = sizeof(y)}, {.data = z, .size = sizeof(z)}};
+	hone_tensor in = tensor(HONE_F32, x, sizeof(x), DIMS(4, 16)),
+		    out[2] = {{.data = y, .size = sizeof(y)}, {.data = z, .size = sizeof(z)}};
 	int64_t bytes = hone_arena_bytes(m, &in, 1);
 	hone_options o = {.size = sizeof(o), .memory_size = bytes};
 	hone_context *c;
@@ -283,7 +311,8 @@ static void errors_of_the_data_name_the_node_and_pass(void)
 	hone_context *c = context_of(model_of("pick"), NULL);
 	float x[12], y[6];
 	int64_t index[2] = {3, 4};
-	hone_tensor in[2] = {tensor(HONE_F32, x, sizeof(x), DIMS(4, 3)), tensor(HONE_I64, index, sizeof(index), DIMS(2))};
+	hone_tensor in[2] = {tensor(HONE_F32, x, sizeof(x), DIMS(4, 3)),
+			     tensor(HONE_I64, index, sizeof(index), DIMS(2))};
 	hone_tensor out = {.data = y, .size = sizeof(y)};
 
 	fill(x, 12);
@@ -315,7 +344,8 @@ static void outputs_may_depend_on_data(void)
 	hone_context *c = context_of(m, NULL), *giving = context_of(m, &o);
 	float x[5] = {0, 2, 0, -1, 0}, v[5];
 	int64_t k[5];
-	hone_tensor in = tensor(HONE_F32, x, sizeof(x), DIMS(5)), out[2] = {{.data = k, .size = sizeof(k)}, {.data = v, .size = sizeof(v)}};
+	hone_tensor in = tensor(HONE_F32, x, sizeof(x), DIMS(5)),
+		    out[2] = {{.data = k, .size = sizeof(k)}, {.data = v, .size = sizeof(v)}};
 
 	CHECK(hone_output_dims(c, &in, out) == HONE_OK && out[0].dims[0] == 5 && out[0].size == 40);
 	out[0].size = sizeof(k), out[1].size = sizeof(v);
@@ -349,8 +379,11 @@ struct job {
 static void run_job(struct job *j)
 {
 	hone_context *c = context_of(j->m, &j->options);
-	hone_tensor in[2] = {tensor(HONE_F32, j->x, j->n * 64 * 64 * 4, DIMS(j->n, 64, 64)), tensor(HONE_F32, j->image, j->n * 3200 * 4, DIMS(j->n, 20, 20, 8))};
-	hone_tensor out[3] = {{.data = j->y, .size = j->n * 64 * 96 * 4}, {.data = j->c, .size = j->n * 5184 * 4}, {.data = &j->total, .size = 4}};
+	hone_tensor in[2] = {tensor(HONE_F32, j->x, j->n * 64 * 64 * 4, DIMS(j->n, 64, 64)),
+			     tensor(HONE_F32, j->image, j->n * 3200 * 4, DIMS(j->n, 20, 20, 8))};
+	hone_tensor out[3] = {{.data = j->y, .size = j->n * 64 * 96 * 4},
+			      {.data = j->c, .size = j->n * 5184 * 4},
+			      {.data = &j->total, .size = 4}};
 
 	j->ok = c != NULL;
 	for (int i = 0; j->ok && i < 5; i++)
@@ -360,7 +393,8 @@ static void run_job(struct job *j)
 
 static void make_job(struct job *j, const hone_model *m, int64_t n, uint32_t threads)
 {
-	*j = (struct job){.m = m, .n = n, .options = {.size = sizeof(hone_options), .threads = threads}};
+	*j = (struct job){
+		.m = m, .n = n, .options = {.size = sizeof(hone_options), .threads = threads}};
 	j->x = malloc((size_t)n * 64 * 64 * 4);
 	j->image = malloc((size_t)n * 3200 * 4);
 	j->y = malloc((size_t)n * 64 * 96 * 4);
@@ -379,11 +413,12 @@ static void free_job(struct job *j)
 
 static bool same_results(const struct job *a, const struct job *b)
 {
-	return a->ok && b->ok && !memcmp(a->y, b->y, (size_t)a->n * 64 * 96 * 4) && !memcmp(a->c, b->c, (size_t)a->n * 5184 * 4) &&
-	       !memcmp(&a->total, &b->total, 4);
+	return a->ok && b->ok && !memcmp(a->y, b->y, (size_t)a->n * 64 * 96 * 4) &&
+	       !memcmp(a->c, b->c, (size_t)a->n * 5184 * 4) && !memcmp(&a->total, &b->total, 4);
 }
 
-static void serial(void *self, int64_t n, void (*fn)(void *arg, int64_t task, int32_t worker), void *arg)
+static void serial(void *self, int64_t n, void (*fn)(void *arg, int64_t task, int32_t worker),
+		   void *arg)
 {
 	(*(int *)self)++;
 	for (int64_t i = n - 1; i >= 0; i--) /* any order will do */
@@ -446,12 +481,16 @@ static void params_have_names_and_take_effect(void)
 	hone_context *c = context_of(m, NULL);
 	float x[12], y[6];
 	int32_t which[3];
-	hone_tensor in = tensor(HONE_F32, x, sizeof(x), DIMS(3, 4)), out[2] = {{.data = y, .size = sizeof(y)}, {.data = which, .size = sizeof(which)}};
+	hone_tensor in = tensor(HONE_F32, x, sizeof(x), DIMS(3, 4)),
+		    out[2] = {{.data = y, .size = sizeof(y)},
+			      {.data = which, .size = sizeof(which)}};
 
 	fill(x, 12);
 	CHECK(m->param_count == 1 && !strcmp(m->params[0].name, "threshold"));
-	CHECK(hone_set_param(c, "threshold", 0) == HONE_OK && hone_run(c, &in, out) == HONE_OK && which[0] + which[1] + which[2] == 0);
-	CHECK(hone_set_param(c, "threshold", 2) == HONE_OK && hone_run(c, &in, out) == HONE_OK && which[0] + which[1] + which[2] == 3);
+	CHECK(hone_set_param(c, "threshold", 0) == HONE_OK && hone_run(c, &in, out) == HONE_OK &&
+	      which[0] + which[1] + which[2] == 0);
+	CHECK(hone_set_param(c, "threshold", 2) == HONE_OK && hone_run(c, &in, out) == HONE_OK &&
+	      which[0] + which[1] + which[2] == 3);
 	hone_context_destroy(c);
 	passed++;
 }
@@ -460,10 +499,14 @@ static void the_table_describes_the_model(void)
 {
 	const hone_model *m = model_of("rows"), *other = model_of("pick");
 
-	CHECK(m != other && m->abi_version == HONE_ABI_VERSION && m->size == sizeof(*m) && m->input_count == 1 && m->output_count == 2);
-	CHECK(!strcmp(m->inputs[0].name, "x") && m->inputs[0].rank == 2 && m->inputs[0].dtype == HONE_F32);
-	CHECK(m->inputs[0].dims[1].min == 0 && m->inputs[0].dims[1].max == INT64_MAX && !strcmp(m->inputs[0].dims[1].symbol, "T"));
-	CHECK(strstr(m->signature, "\"inputs\":[{\"name\":\"x\"") && strstr(m->compiler, "hone ") && *m->cpu && strlen(m->hash) == 16);
+	CHECK(m != other && m->abi_version == HONE_ABI_VERSION && m->size == sizeof(*m) &&
+	      m->input_count == 1 && m->output_count == 2);
+	CHECK(!strcmp(m->inputs[0].name, "x") && m->inputs[0].rank == 2 &&
+	      m->inputs[0].dtype == HONE_F32);
+	CHECK(m->inputs[0].dims[1].min == 0 && m->inputs[0].dims[1].max == INT64_MAX &&
+	      !strcmp(m->inputs[0].dims[1].symbol, "T"));
+	CHECK(strstr(m->signature, "\"inputs\":[{\"name\":\"x\"") && strstr(m->compiler, "hone ") &&
+	      *m->cpu && strlen(m->hash) == 16);
 	CHECK(m->weight_bytes > 0);
 	for (int i = 0; i < 4; i++)
 		CHECK(!m->reserved[i]);
@@ -478,9 +521,11 @@ static void another_abi_version_is_refused(void)
 	char text[64] = "";
 
 	changed.abi_version++;
-	CHECK(hone_context_create(&changed, NULL, &c, text, sizeof(text)) == HONE_ERROR_VERSION && !c && *text);
+	CHECK(hone_context_create(&changed, NULL, &c, text, sizeof(text)) == HONE_ERROR_VERSION &&
+	      !c && *text);
 	changed.abi_version--;
-	CHECK(hone_context_create(&changed, &o, &c, text, sizeof(text)) == HONE_ERROR_ARGUMENT && !c);
+	CHECK(hone_context_create(&changed, &o, &c, text, sizeof(text)) == HONE_ERROR_ARGUMENT &&
+	      !c);
 	passed++;
 }
 

@@ -58,7 +58,8 @@ static void note_operators(struct run *r)
 		const char *op = r->model->graph.nodes[i].op;
 
 		if (!has_word(list, op) && used + strlen(op) + 2 < room)
-			used += (size_t)snprintf(list + used, room - used, "%s%s", used ? "," : "", op);
+			used += (size_t)snprintf(list + used, room - used, "%s%s", used ? "," : "",
+						 op);
 	}
 }
 
@@ -147,15 +148,18 @@ static const char *element_text(struct run *r, const hone_tensor *t, int64_t i)
 						    : arena_printf(&r->arena, "%" PRId64, x.i);
 }
 
-static bool tensor_matches(struct run *r, const char *name, const hone_tensor *actual, const hone_tensor *expected)
+static bool tensor_matches(struct run *r, const char *name, const hone_tensor *actual,
+			   const hone_tensor *expected)
 {
 	const char *found = type_of(r, actual), *wanted = type_of(r, expected);
 	int64_t differ = 0, first = 0, count = tensor_elements(expected);
 
 	if (strcmp(found, wanted))
-		return diag_add(&r->diag, DIAG_DIFFER, (struct loc){0}, "output \"%s\": expected %s, found %s", name, wanted, found);
+		return diag_add(&r->diag, DIAG_DIFFER, (struct loc){0},
+				"output \"%s\": expected %s, found %s", name, wanted, found);
 	if (count && !actual->data)
-		return diag_add(&r->diag, DIAG_INTERNAL, (struct loc){0}, "output \"%s\" has no data", name);
+		return diag_add(&r->diag, DIAG_INTERNAL, (struct loc){0},
+				"output \"%s\" has no data", name);
 	for (int64_t i = count; i-- > 0;) {
 		if (element_matches(actual, expected, i))
 			continue;
@@ -165,8 +169,10 @@ static bool tensor_matches(struct run *r, const char *name, const hone_tensor *a
 	if (!differ)
 		return true;
 	return diag_add(&r->diag, DIAG_DIFFER, (struct loc){0},
-			"output \"%s\" %s: %" PRId64 " of %" PRId64 " elements differ; first at %" PRId64 ": expected %s, found %s", name,
-			wanted, differ, count, first, element_text(r, expected, first), element_text(r, actual, first));
+			"output \"%s\" %s: %" PRId64 " of %" PRId64
+			" elements differ; first at %" PRId64 ": expected %s, found %s",
+			name, wanted, differ, count, first, element_text(r, expected, first),
+			element_text(r, actual, first));
 }
 
 /* ---- running ---- */
@@ -176,10 +182,12 @@ static bool read_inputs(struct run *r, int set, hone_tensor *in)
 	const struct region *body = r->graph->body;
 
 	for (int i = 0; i < body->param_count; i++)
-		if (!read_tensor(r, data_path(r, set, "input", i), body->params[i]->type.dtype, &in[i]))
+		if (!read_tensor(r, data_path(r, set, "input", i), body->params[i]->type.dtype,
+				 &in[i]))
 			return false;
 	if (!access(data_path(r, set, "input", body->param_count), R_OK))
-		return diag_add(&r->diag, DIAG_INTERNAL, (struct loc){0}, "the model takes %d inputs, but there is data for more",
+		return diag_add(&r->diag, DIAG_INTERNAL, (struct loc){0},
+				"the model takes %d inputs, but there is data for more",
 				body->param_count);
 	return true;
 }
@@ -196,8 +204,10 @@ static bool input_fits(struct run *r, int set, int i)
 	ok = t.rank == declared->rank && t.dtype == (int32_t)declared->dtype;
 	for (int k = 0; ok && k < t.rank; k++)
 		ok = !dim_is_const(declared->dims[k]) || declared->dims[k]->value == t.dims[k];
-	return ok || diag_add(&r->diag, DIAG_UNSUPPORTED, (struct loc){0}, "the data contradicts the model: input \"%s\" is %s, declared as %s",
-			      r->graph->input_names[i], type_of(r, &t), type_text(r->graph, &r->arena, declared));
+	return ok || diag_add(&r->diag, DIAG_UNSUPPORTED, (struct loc){0},
+			      "the data contradicts the model: input \"%s\" is %s, declared as %s",
+			      r->graph->input_names[i], type_of(r, &t),
+			      type_text(r->graph, &r->arena, declared));
 }
 
 static bool inputs_fit(struct run *r)
@@ -218,7 +228,8 @@ static bool compare_outputs(struct run *r, int set, const hone_tensor *actual)
 	bool ok = true;
 
 	for (int i = 0; i < body->result_count; i++)
-		ok &= read_tensor(r, data_path(r, set, "output", i), body->results[i]->type.dtype, &expected) &&
+		ok &= read_tensor(r, data_path(r, set, "output", i), body->results[i]->type.dtype,
+				  &expected) &&
 		      tensor_matches(r, r->graph->output_names[i], &actual[i], &expected);
 	return ok;
 }
@@ -250,13 +261,15 @@ static bool run_sets(struct run *r)
 	for (; !access(arena_printf(&r->arena, "%s/test_data_set_%d", r->folder, set), F_OK); set++)
 		if (!run_set(r, set))
 			return false;
-	return set || diag_add(&r->diag, DIAG_FILE, (struct loc){0}, "the case has no test_data_set_0");
+	return set ||
+	       diag_add(&r->diag, DIAG_FILE, (struct loc){0}, "the case has no test_data_set_0");
 }
 
 static bool import(struct run *r)
 {
 	stage(r, "reading the model");
-	if (!model_read(arena_printf(&r->arena, "%s/model.onnx", r->folder), NULL, &r->arena, &r->model, &r->diag))
+	if (!model_read(arena_printf(&r->arena, "%s/model.onnx", r->folder), NULL, &r->arena,
+			&r->model, &r->diag))
 		return false;
 	note_operators(r);
 	stage(r, "importing");
@@ -285,7 +298,8 @@ static void explain(struct run *r)
 
 		if (m->kind < DIAG_DIFFER)
 			continue;
-		snprintf(r->out->text, sizeof(r->out->text), "%s%s%s", m->loc.op ? m->loc.op : "", m->loc.op ? ": " : "", m->text);
+		snprintf(r->out->text, sizeof(r->out->text), "%s%s%s", m->loc.op ? m->loc.op : "",
+			 m->loc.op ? ": " : "", m->text);
 		return;
 	}
 	snprintf(r->out->text, sizeof(r->out->text), "it failed without a message");
@@ -298,7 +312,9 @@ void case_run(const char *folder, const struct how *how, struct outcome *out)
 
 	if (!ok)
 		explain(&r);
-	out->status = ok ? STATUS_PASSED : !accepted && r.diag.worst == DIAG_UNSUPPORTED ? STATUS_SKIPPED : STATUS_FAILED;
+	out->status = ok                                              ? STATUS_PASSED
+		      : !accepted && r.diag.worst == DIAG_UNSUPPORTED ? STATUS_SKIPPED
+								      : STATUS_FAILED;
 	stage(&r, "releasing");
 	if (r.program)
 		r.engine->release(r.program);

@@ -12,9 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SECONDS 20                       /* a case may take */
-#define MEMORY ((rlim_t)4 << 30)         /* bytes of address space */
-#define ENOUGH 600                       /* cases that must pass in a full run */
+#define SECONDS 20               /* a case may take */
+#define MEMORY ((rlim_t)4 << 30) /* bytes of address space */
+#define ENOUGH 600               /* cases that must pass in a full run */
 #define MAX_JOBS 64
 #define DOCS "docs/conformance.md"
 
@@ -34,16 +34,14 @@ static int by_name(const struct dirent **x, const struct dirent **y)
 	return strcmp((*x)->d_name, (*y)->d_name);
 }
 
-static int is_case(const struct dirent *e)
-{
-	return !strncmp(e->d_name, "test_", 5);
-}
+static int is_case(const struct dirent *e) { return !strncmp(e->d_name, "test_", 5); }
 
 static void find_cases(const struct options *o, struct arena *a, struct cases *all)
 {
 	for (size_t g = 0; g < sizeof(groups) / sizeof(*groups); g++) {
 		struct dirent **entries;
-		int count = scandir(arena_printf(a, "%s/%s", o->data, groups[g]), &entries, is_case, by_name);
+		int count = scandir(arena_printf(a, "%s/%s", o->data, groups[g]), &entries, is_case,
+				    by_name);
 
 		for (int i = 0; i < count; i++) {
 			struct test_case t = {groups[g], arena_text(a, entries[i]->d_name), NULL};
@@ -60,7 +58,8 @@ static void find_cases(const struct options *o, struct arena *a, struct cases *a
 static bool share_outcomes(struct cases *all)
 {
 	size_t size = ((size_t)all->count + 1) * sizeof(struct outcome);
-	struct outcome *shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct outcome *shared =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (shared == MAP_FAILED)
 		return false;
@@ -118,12 +117,15 @@ static void judge_end(const struct job *job, int end)
 	}
 	r->status = STATUS_FAILED;
 	if (WIFSIGNALED(end) && WTERMSIG(end) == SIGALRM)
-		snprintf(r->text, sizeof(r->text), "no end after %d s, while %s", SECONDS, r->stage);
+		snprintf(r->text, sizeof(r->text), "no end after %d s, while %s", SECONDS,
+			 r->stage);
 	else if (WIFSIGNALED(end))
-		snprintf(r->text, sizeof(r->text), "killed by signal %d (%s) while %s%s%s", WTERMSIG(end), strsignal(WTERMSIG(end)), r->stage,
-			 *line ? ": " : "", line);
+		snprintf(r->text, sizeof(r->text), "killed by signal %d (%s) while %s%s%s",
+			 WTERMSIG(end), strsignal(WTERMSIG(end)), r->stage, *line ? ": " : "",
+			 line);
 	else
-		snprintf(r->text, sizeof(r->text), "exit status %d while %s%s%s", WEXITSTATUS(end), r->stage, *line ? ": " : "", line);
+		snprintf(r->text, sizeof(r->text), "exit status %d while %s%s%s", WEXITSTATUS(end),
+			 r->stage, *line ? ": " : "", line);
 }
 
 /* Waits for one of them. False: none runs. */
@@ -158,7 +160,8 @@ static void run_all(const struct options *o, struct cases *all)
 			if (jobs[free_job].pid > 0)
 				continue;
 			jobs[free_job].pid = 0;
-			snprintf(all->at[next - 1].outcome->text, 64, "no process could be started");
+			snprintf(all->at[next - 1].outcome->text, 64,
+				 "no process could be started");
 			all->at[next - 1].outcome->status = STATUS_FAILED;
 		} else if (!finish_one(jobs, o->jobs)) {
 			return;
@@ -221,7 +224,8 @@ static void list(const struct cases *all)
 	static const char *const names[] = {"-", "passed", "failed", "skipped"};
 
 	for (int i = 0; i < all->count; i++)
-		printf("%-8s %s/%s\n", names[all->at[i].outcome->status], all->at[i].group, all->at[i].name);
+		printf("%-8s %s/%s\n", names[all->at[i].outcome->status], all->at[i].group,
+		       all->at[i].name);
 }
 
 int main(int argc, char **argv)
@@ -234,8 +238,10 @@ int main(int argc, char **argv)
 	int passed, failed;
 
 	if (!read_options(argc, argv, &o)) {
-		fprintf(stderr, "usage: conformance --data FOLDER [--only TEXT] [--interpret] [--passes A,B] [--cpu LEVEL]\n"
-				"                   [--jobs N] [--list] [--write-docs (not with --only)]\n");
+		fprintf(stderr, "usage: conformance --data FOLDER [--only TEXT] [--interpret] "
+				"[--passes A,B] [--cpu LEVEL]\n"
+				"                   [--jobs N] [--list] [--write-docs (not with "
+				"--only)]\n");
 		return 2;
 	}
 	if (!target_resolve(o.cpu, NULL, &a, &target, &d)) {
@@ -259,7 +265,8 @@ int main(int argc, char **argv)
 		printf("only %d cases passed; at least %d must\n", passed, ENOUGH);
 	if (o.write_docs && !write_docs(&all))
 		failed += !failed;
-	printf("%d passed, %d failed, %d skipped\n", passed, failed, cases_with(&all, STATUS_SKIPPED));
+	printf("%d passed, %d failed, %d skipped\n", passed, failed,
+	       cases_with(&all, STATUS_SKIPPED));
 	arena_free(&a);
 	diag_reset(&d);
 	return failed || (!o.only && passed < ENOUGH);

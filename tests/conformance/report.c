@@ -39,7 +39,8 @@ static int by_name(const void *x, const void *y)
 
 static int by_skips(const void *x, const void *y)
 {
-	int nx = ((const struct row *)x)->counts[STATUS_SKIPPED], ny = ((const struct row *)y)->counts[STATUS_SKIPPED];
+	int nx = ((const struct row *)x)->counts[STATUS_SKIPPED],
+	    ny = ((const struct row *)y)->counts[STATUS_SKIPPED];
 
 	return nx != ny ? ny - nx : by_name(x, y);
 }
@@ -81,7 +82,8 @@ void report_print(const struct cases *all, FILE *out)
 		fprintf(out, "%5d  %s\n", rows.at[i].counts[STATUS_SKIPPED], rows.at[i].name);
 	for (int i = 0; i < all->count; i++)
 		if (all->at[i].outcome->status == STATUS_FAILED)
-			fprintf(out, "failed: %s/%s: %s\n", all->at[i].group, all->at[i].name, all->at[i].outcome->text);
+			fprintf(out, "failed: %s/%s: %s\n", all->at[i].group, all->at[i].name,
+				all->at[i].outcome->text);
 	arena_free(&a);
 }
 
@@ -109,13 +111,15 @@ static const struct test_case *unexpanded(const struct cases *all, const struct 
 	const char *end = strstr(t->name, "_expanded");
 
 	for (int i = 0; end && i < all->count; i++)
-		if (strlen(all->at[i].name) == (size_t)(end - t->name) && !strncmp(all->at[i].name, t->name, (size_t)(end - t->name)) &&
+		if (strlen(all->at[i].name) == (size_t)(end - t->name) &&
+		    !strncmp(all->at[i].name, t->name, (size_t)(end - t->name)) &&
 		    !strcmp(all->at[i].group, t->group))
 			return &all->at[i];
 	return t;
 }
 
-static void add_operators(struct rows *rows, struct arena *a, const struct cases *all, const struct test_case *t)
+static void add_operators(struct rows *rows, struct arena *a, const struct cases *all,
+			  const struct test_case *t)
 {
 	const char *ops = unexpanded(all, t)->outcome->ops;
 	const char *best = NULL;
@@ -130,11 +134,13 @@ static void add_operators(struct rows *rows, struct arena *a, const struct cases
 		}
 	}
 	if (best && !strcmp(t->group, "node")) {
-		row_add(rows, a, arena_printf(a, "%.*s", (int)best_length, best), t->outcome->status);
+		row_add(rows, a, arena_printf(a, "%.*s", (int)best_length, best),
+			t->outcome->status);
 		return;
 	}
 	for (const char *at = ops; *at; at += strcspn(at, ","), at += *at == ',')
-		row_add(rows, a, arena_printf(a, "%.*s", (int)strcspn(at, ","), at), t->outcome->status);
+		row_add(rows, a, arena_printf(a, "%.*s", (int)strcspn(at, ","), at),
+			t->outcome->status);
 }
 
 /* ---- docs ---- */
@@ -143,7 +149,8 @@ static void print_table(const struct rows *rows, const char *what, FILE *out)
 {
 	fprintf(out, "| %s | passed | failed | skipped |\n| --- | ---: | ---: | ---: |\n", what);
 	for (int i = 0; i < rows->count; i++)
-		fprintf(out, "| %s | %d | %d | %d |\n", rows->at[i].name, rows->at[i].counts[STATUS_PASSED], rows->at[i].counts[STATUS_FAILED],
+		fprintf(out, "| %s | %d | %d | %d |\n", rows->at[i].name,
+			rows->at[i].counts[STATUS_PASSED], rows->at[i].counts[STATUS_FAILED],
 			rows->at[i].counts[STATUS_SKIPPED]);
 	fprintf(out, "\n");
 }
@@ -161,14 +168,20 @@ void report_write_docs(const struct cases *all, FILE *out)
 		row_add(&groups, &a, "all", all->at[i].outcome->status);
 	sort(&operators, by_name);
 	fprintf(out, "# Conformance\n\n"
-		     "ONNX's backend tests (those of Debian's libonnx-testdata, ONNX 1.12), each compiled to native code and\n"
-		     "run, judged at ONNX's own tolerances. Written by `tests/conformance/run --write-docs`; not edited by hand.\n\n"
-		     "A case is skipped when the importer refuses its model (exit status 3 of the command), before anything is\n"
-		     "compiled, or when its data contradicts the types its own model declares; all else that is not the\n"
-		     "expected result counts as failed. bfloat16 results may be one unit in the last place above the data,\n"
+		     "ONNX's backend tests (those of Debian's libonnx-testdata, ONNX 1.12), each "
+		     "compiled to native code and\n"
+		     "run, judged at ONNX's own tolerances. Written by `tests/conformance/run "
+		     "--write-docs`; not edited by hand.\n\n"
+		     "A case is skipped when the importer refuses its model (exit status 3 of the "
+		     "command), before anything is\n"
+		     "compiled, or when its data contradicts the types its own model declares; all "
+		     "else that is not the\n"
+		     "expected result counts as failed. bfloat16 results may be one unit in the "
+		     "last place above the data,\n"
 		     "which was cut off where hone rounds to nearest.\n\n");
 	print_table(&groups, "cases", out);
-	fprintf(out, "## By operator\n\nA node test counts for the operator it is named after, also in its expanded form; any other\n"
+	fprintf(out, "## By operator\n\nA node test counts for the operator it is named after, "
+		     "also in its expanded form; any other\n"
 		     "test for every operator in its model.\n\n");
 	print_table(&operators, "operator", out);
 	if (why.count)
@@ -178,7 +191,8 @@ void report_write_docs(const struct cases *all, FILE *out)
 	for (int i = 0, first = 1; i < all->count; i++) {
 		if (all->at[i].outcome->status != STATUS_FAILED)
 			continue;
-		fprintf(out, "%s- %s/%s: %s\n", first ? "\n## Failures\n\n" : "", all->at[i].group, all->at[i].name, all->at[i].outcome->text);
+		fprintf(out, "%s- %s/%s: %s\n", first ? "\n## Failures\n\n" : "", all->at[i].group,
+			all->at[i].name, all->at[i].outcome->text);
 		first = 0;
 	}
 	arena_free(&a);

@@ -23,8 +23,8 @@ enum verdict { PASSED, FAILED, SKIPPED };
 
 struct test {
 	const char *path;
-	char *text;        /* the whole file */
-	size_t input_size; /* up to the line # EXPECT */
+	char *text;         /* the whole file */
+	size_t input_size;  /* up to the line # EXPECT */
 	const char *expect; /* NULL: the input */
 	const char *run;
 	struct arena arena;
@@ -99,7 +99,8 @@ static bool was_reported(const struct test *t, int line, const char *text, size_
 	for (int i = 0; i < t->diag.count; i++) {
 		const struct diag_message *m = &t->diag.messages[i];
 		const char *wanted = strndup(text, length);
-		bool found = wanted && strstr(m->text, wanted) && (m->loc.line == line || m->loc.line == line - 1);
+		bool found = wanted && strstr(m->text, wanted) &&
+			     (m->loc.line == line || m->loc.line == line - 1);
 
 		free((void *)wanted);
 		if (found)
@@ -124,7 +125,8 @@ static bool check_errors(struct test *t, bool *any)
 		if (mark && mark < end) {
 			*any = true;
 			if (!was_reported(t, line, mark + 9, (size_t)(end - mark - 9))) {
-				printf("FAIL %s:%d: not reported: %.*s\n", t->path, line, (int)(end - mark - 9), mark + 9);
+				printf("FAIL %s:%d: not reported: %.*s\n", t->path, line,
+				       (int)(end - mark - 9), mark + 9);
 				ok = false;
 			}
 		}
@@ -140,7 +142,8 @@ static bool run_pass(struct test *t, struct graph *g, const char *name, size_t l
 #ifdef HONE_PASSES
 	struct arena scratch = {0};
 	const struct pass *pass = pass_by_name(name, length);
-	struct pass_context c = {.graph = g, .scratch = &scratch, .engine = &interpreter, .diag = &t->diag};
+	struct pass_context c = {
+		.graph = g, .scratch = &scratch, .engine = &interpreter, .diag = &t->diag};
 	bool ok;
 
 	*known = pass != NULL;
@@ -204,7 +207,8 @@ static enum verdict run(struct test *t, bool updating)
 {
 	const char *got, *again;
 	struct graph *g = graph_parse(t->text, t->input_size, t->path, &t->arena, &t->diag);
-	bool errors, known = true, ok = g && graph_verify(g, DIAG_FILE, &t->diag) && run_passes(t, g, &known);
+	bool errors, known = true,
+		     ok = g && graph_verify(g, DIAG_FILE, &t->diag) && run_passes(t, g, &known);
 
 	if (!known) {
 		printf("skip %s: no pass of %s\n", t->path, t->run);

@@ -27,7 +27,8 @@ void guarded_free(struct guarded *g)
 	g->map = NULL;
 }
 
-LLVMMemoryBufferRef kernel_object(const struct kernel *k, const struct target *t, LLVMCodeGenFileType type, struct diag *d)
+LLVMMemoryBufferRef kernel_object(const struct kernel *k, const struct target *t,
+				  LLVMCodeGenFileType type, struct diag *d)
 {
 	struct arena a = {0};
 	struct kernel_abi abi;
@@ -80,9 +81,11 @@ bool kernel_jit_make(struct kernel_jit *j, struct kernel *k, const struct target
 	return true;
 }
 
-int kernel_jit_run(struct kernel_jit *j, void *const *buffers, const int64_t *symbols, int cuts, struct hone_fail *fail)
+int kernel_jit_run(struct kernel_jit *j, void *const *buffers, const int64_t *symbols, int cuts,
+		   struct hone_fail *fail)
 {
-	int64_t *words = calloc((size_t)j->abi.word_count + 1, 8), tasks = dim_eval(j->abi.tasks, symbols);
+	int64_t *words = calloc((size_t)j->abi.word_count + 1, 8),
+		tasks = dim_eval(j->abi.tasks, symbols);
 	void **all = calloc((size_t)j->abi.buffer_count + 1, sizeof(*all)), *scratch = NULL;
 	struct hone_frame frame = {0};
 	int64_t bound[16] = {0};
@@ -92,7 +95,8 @@ int kernel_jit_run(struct kernel_jit *j, void *const *buffers, const int64_t *sy
 	for (int i = 0; i < j->kernel->buffers.count; i++)
 		all[i] = buffers[i];
 	if (j->abi.scratch >= 0)
-		all[j->abi.scratch] = scratch = aligned_alloc(64, ((size_t)words[j->abi.scratch_stride_word] + 64) * 2);
+		all[j->abi.scratch] = scratch =
+			aligned_alloc(64, ((size_t)words[j->abi.scratch_stride_word] + 64) * 2);
 	if (j->abi.bound >= 0)
 		all[j->abi.bound] = bound;
 	for (int i = cuts - 1; i >= 0; i--) /* in an order no loop would take */

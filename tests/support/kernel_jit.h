@@ -24,12 +24,15 @@ struct kernel_jit {
 };
 
 /* Emits k by its plan for t and loads it. False: reported in d. */
-bool kernel_jit_make(struct kernel_jit *j, struct kernel *k, const struct target *t, struct diag *d);
+bool kernel_jit_make(struct kernel_jit *j, struct kernel *k, const struct target *t,
+		     struct diag *d);
 /* buffers: in kernel buffer order, without scratch. cuts: tasks are run in that many calls. Returns the fail code. */
-int kernel_jit_run(struct kernel_jit *j, void *const *buffers, const int64_t *symbols, int cuts, struct hone_fail *fail);
+int kernel_jit_run(struct kernel_jit *j, void *const *buffers, const int64_t *symbols, int cuts,
+		   struct hone_fail *fail);
 void kernel_jit_free(struct kernel_jit *j);
 
 /* The object of k for t, any level. The caller disposes the buffer. */
-LLVMMemoryBufferRef kernel_object(const struct kernel *k, const struct target *t, LLVMCodeGenFileType type, struct diag *d);
+LLVMMemoryBufferRef kernel_object(const struct kernel *k, const struct target *t,
+				  LLVMCodeGenFileType type, struct diag *d);
 
 #endif

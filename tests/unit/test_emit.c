@@ -17,8 +17,10 @@
 static const char *const levels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4", "neon"};
 enum { LEVELS = 4, ELEMENTS = 67 };
 
-static const enum dtype types[] = {DT_F32, DT_F64, DT_F16, DT_BF16, DT_F8E4M3FN, DT_F8E4M3FNUZ, DT_F8E5M2, DT_F8E5M2FNUZ,
-				   DT_I64, DT_I32, DT_I16, DT_I8, DT_U64, DT_U32, DT_U16, DT_U8, DT_I4, DT_U4, DT_I2, DT_U2, DT_BOOL};
+static const enum dtype types[] = {
+	DT_F32,        DT_F64, DT_F16, DT_BF16, DT_F8E4M3FN, DT_F8E4M3FNUZ, DT_F8E5M2,
+	DT_F8E5M2FNUZ, DT_I64, DT_I32, DT_I16,  DT_I8,       DT_U64,        DT_U32,
+	DT_U16,        DT_U8,  DT_I4,  DT_U4,   DT_I2,       DT_U2,         DT_BOOL};
 enum { TYPES = sizeof(types) / sizeof(*types) };
 
 struct fixture {
@@ -70,11 +72,15 @@ static uint64_t next_random(struct fixture *f)
 /* Element i of a test input: edges first, then random values of all sizes. */
 static void fill(struct fixture *f, enum dtype t, int64_t i, void *data)
 {
-	static const double edges[] = {0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 0.5, -0.5, 1.5, 2.5, 1e-40, 3e38, -3e38, 700, -700,
-				       1e-300, 0.9999, 2, 3, -2, 1e5, 1e9, 1e22, 88.5, -104, 127.5, 255.5};
+	static const double edges[] = {0,   -0.0, 1,      -1,     INFINITY, -INFINITY, NAN,
+				       0.5, -0.5, 1.5,    2.5,    1e-40,    3e38,      -3e38,
+				       700, -700, 1e-300, 0.9999, 2,        3,         -2,
+				       1e5, 1e9,  1e22,   88.5,   -104,     127.5,     255.5};
 	enum { EDGES = sizeof(edges) / sizeof(*edges) };
 	uint64_t r = next_random(f);
-	double x = i < EDGES ? edges[i] : ldexp((double)(int64_t)(r % 2000001) - 1000000, (int)(r >> 24) % 40 - 30);
+	double x = i < EDGES ? edges[i]
+			     : ldexp((double)(int64_t)(r % 2000001) - 1000000,
+				     (int)(r >> 24) % 40 - 30);
 
 	if (t == DT_F32)
 		((float *)data)[i] = (float)x;
@@ -85,7 +91,9 @@ static void fill(struct fixture *f, enum dtype t, int64_t i, void *data)
 	else if (dtype_bits(t) < 8)
 		((uint8_t *)data)[i * dtype_bits(t) / 8] = (uint8_t)r;
 	else if (dtype_is_int(t) && i % 3 == 0) /* small numbers and edges */
-		memcpy((char *)data + i * dtype_bits(t) / 8, &(int64_t){i % 2 ? (int64_t)(r % 9) - 4 : (INT64_MIN | i)}, (size_t)dtype_bits(t) / 8);
+		memcpy((char *)data + i * dtype_bits(t) / 8,
+		       &(int64_t){i % 2 ? (int64_t)(r % 9) - 4 : (INT64_MIN | i)},
+		       (size_t)dtype_bits(t) / 8);
 	else
 		memcpy((char *)data + i * dtype_bits(t) / 8, &r, (size_t)dtype_bits(t) / 8);
 }
@@ -111,7 +119,8 @@ static struct value *input(struct fixture *f, enum dtype t, int rank, const int6
 	return graph_input(f->g, arena_printf(&f->arena, "x%d", f->input_count), &type);
 }
 
-#define INPUT(f, t, ...) input(f, t, (int)(sizeof((int64_t[]){__VA_ARGS__}) / 8), (int64_t[]){__VA_ARGS__})
+#define INPUT(f, t, ...)                                                                   \
+	input(f, t, (int)(sizeof((int64_t[]){__VA_ARGS__}) / 8), (int64_t[]){__VA_ARGS__})
 
 /* ---- comparing ---- */
 
@@ -122,7 +131,8 @@ static double element(enum dtype t, const void *data, int64_t i)
 	switch (t) {
 	case DT_F32: return ((const float *)data)[i];
 	case DT_F64: return ((const double *)data)[i];
-	case DT_F16: case DT_BF16:
+	case DT_F16:
+	case DT_BF16:
 		memcpy(&half, (const char *)data + 2 * i, 2);
 		return dtype_decode_float(t, half);
 	default: return dtype_decode_float(t, ((const uint8_t *)data)[i]);
@@ -130,7 +140,8 @@ static double element(enum dtype t, const void *data, int64_t i)
 }
 
 /* tolerance: of numbers above `unit` relative, below it absolute in `unit`s. */
-static bool equal(enum dtype t, int64_t count, const void *got, const void *want, double tolerance, double unit)
+static bool equal(enum dtype t, int64_t count, const void *got, const void *want, double tolerance,
+		  double unit)
 {
 	if (!dtype_is_float(t) && dtype_bits(t) >= 8)
 		return !memcmp(got, want, (size_t)dtype_bytes(t, count));
@@ -138,7 +149,8 @@ static bool equal(enum dtype t, int64_t count, const void *got, const void *want
 		double a, b;
 
 		if (dtype_bits(t) < 8) {
-			int per = 8 / dtype_bits(t), shift = (int)(i % per) * dtype_bits(t), mask = (1 << dtype_bits(t)) - 1;
+			int per = 8 / dtype_bits(t), shift = (int)(i % per) * dtype_bits(t),
+			    mask = (1 << dtype_bits(t)) - 1;
 
 			a = ((const uint8_t *)got)[i / per] >> shift & mask;
 			b = ((const uint8_t *)want)[i / per] >> shift & mask;
@@ -146,8 +158,10 @@ static bool equal(enum dtype t, int64_t count, const void *got, const void *want
 			a = element(t, got, i);
 			b = element(t, want, i);
 		}
-		if (isnan(a) != isnan(b) || (a != b && !isnan(a) && !(fabs(a - b) <= tolerance * fmax(fabs(b), unit)))) {
-			print_error("element %lld: got %.17g, expected %.17g\n", (long long)i, a, b);
+		if (isnan(a) != isnan(b) ||
+		    (a != b && !isnan(a) && !(fabs(a - b) <= tolerance * fmax(fabs(b), unit)))) {
+			print_error("element %lld: got %.17g, expected %.17g\n", (long long)i, a,
+				    b);
 			return false;
 		}
 	}
@@ -155,7 +169,8 @@ static bool equal(enum dtype t, int64_t count, const void *got, const void *want
 }
 
 /* Runs k, in one call and cut in three, and compares with `want`. */
-static bool kernel_matches(struct fixture *f, struct kernel *k, const struct value *y, const void *want, double tolerance, double unit)
+static bool kernel_matches(struct fixture *f, struct kernel *k, const struct value *y,
+			   const void *want, double tolerance, double unit)
 {
 	struct guarded held[8] = {{0}};
 	void *buffers[8] = {NULL}, *first;
@@ -173,7 +188,8 @@ static bool kernel_matches(struct fixture *f, struct kernel *k, const struct val
 
 		if (k->buffers.at[i].role == BUFFER_LOCAL)
 			continue;
-		held[i] = guarded_alloc((size_t)dtype_bytes(v->type.dtype, type_count_const(&v->type)));
+		held[i] = guarded_alloc(
+			(size_t)dtype_bytes(v->type.dtype, type_count_const(&v->type)));
 		buffers[i] = held[i].data;
 		if (v == y)
 			out = i;
@@ -262,11 +278,14 @@ static void every_operation_of_every_type_is_as_the_oracle_has_it(void **state)
 			continue;
 		for (int op = 0; op < EXPR_SCALAR_COUNT; op++) {
 			for (int t = 0; t < TYPES; t++) {
-				struct value *y = operation(f, (enum expr_op)op, types[t], ELEMENTS);
+				struct value *y =
+					operation(f, (enum expr_op)op, types[t], ELEMENTS);
 
 				if (y)
 					check_value(f, y, tolerance_of((enum expr_op)op, types[t]),
-						    arena_printf(&f->arena, "%s of %s", scalar_text((enum expr_op)op), dtype_name(types[t])));
+						    arena_printf(&f->arena, "%s of %s",
+								 scalar_text((enum expr_op)op),
+								 dtype_name(types[t])));
 			}
 		}
 	}
@@ -287,7 +306,9 @@ static void every_cast_is_as_the_oracle_has_it(void **state)
 				x = INPUT(f, types[from], ELEMENTS);
 				if (from != to)
 					check_value(f, add_cast(&f->b, x, types[to]), 0,
-						    arena_printf(&f->arena, "cast %s to %s", dtype_name(types[from]), dtype_name(types[to])));
+						    arena_printf(&f->arena, "cast %s to %s",
+								 dtype_name(types[from]),
+								 dtype_name(types[to])));
 			}
 		}
 	}
@@ -295,9 +316,11 @@ static void every_cast_is_as_the_oracle_has_it(void **state)
 
 /* ---- plans ---- */
 
-static struct value *add_op(struct fixture *f, enum op_id op, int count, struct value **in, const void *attrs)
+static struct value *add_op(struct fixture *f, enum op_id op, int count, struct value **in,
+			    const void *attrs)
 {
-	struct node *n = graph_add(&f->b, &(struct node_spec){.op = op, .in_count = count, .in = in, .attrs = attrs});
+	struct node *n = graph_add(
+		&f->b, &(struct node_spec){.op = op, .in_count = count, .in = in, .attrs = attrs});
 
 	assert_non_null(n);
 	return n->out[0];
@@ -335,8 +358,12 @@ static struct value *shape_of_kernel(struct fixture *f, int which)
 		x[0] = INPUT(f, DT_F32, 13, 29);
 		x[1] = INPUT(f, DT_F32, 29, 71);
 		return add_op(f, OP_matmul, 2, x, NULL);
-	case 2: return add_reduce(&f->b, REDUCE_SUM, INPUT(f, DT_F32, 11, 101), 1, (int64_t[]){1}, false);
-	case 3: return add_reduce(&f->b, REDUCE_MAX, INPUT(f, DT_F32, 11, 101), 1, (int64_t[]){0}, false);
+	case 2:
+		return add_reduce(&f->b, REDUCE_SUM, INPUT(f, DT_F32, 11, 101), 1, (int64_t[]){1},
+				  false);
+	case 3:
+		return add_reduce(&f->b, REDUCE_MAX, INPUT(f, DT_F32, 11, 101), 1, (int64_t[]){0},
+				  false);
 	case 4:
 		x[0] = INPUT(f, DT_F32, 5, 50, 7);
 		return add_op(f, OP_softmax, 1, x, &(struct attrs_softmax){.axis = 1});
@@ -355,17 +382,24 @@ static struct value *shape_of_kernel(struct fixture *f, int which)
 	case 9:
 		x[0] = INPUT(f, DT_F32, 2, 9, 9, 8);
 		x[1] = INPUT(f, DT_F32, 3, 3, 8, 24);
-		return add_op(f, OP_conv, 2, x, &(struct attrs_conv){.group = 1, .stride = {2, twos}, .dilation = {2, ones}});
+		return add_op(f, OP_conv, 2, x,
+			      &(struct attrs_conv){
+				      .group = 1, .stride = {2, twos}, .dilation = {2, ones}});
 	case 10:
 		x[0] = INPUT(f, DT_F32, 1, 9, 9, 20);
-		return add_op(f, OP_pool, 1, x, &(struct attrs_pool){.kind = REDUCE_MAX, .size = {2, twos}, .stride = {2, twos}, .dilation = {2, ones}});
+		return add_op(f, OP_pool, 1, x,
+			      &(struct attrs_pool){.kind = REDUCE_MAX,
+						   .size = {2, twos},
+						   .stride = {2, twos},
+						   .dilation = {2, ones}});
 	case 11: return add_gather(&f->b, 0, INPUT(f, DT_F32, 3, 33), INPUT(f, DT_I64, 4, 3), 0, 0);
 	case 12:
 		x[0] = INPUT(f, DT_F32, 5, 33, 3);
 		return add_op(f, OP_cumulate, 1, x, &(struct attrs_cumulate){.axis = 1});
 	case 13:
 		x[0] = INPUT(f, DT_F32, 5, 33);
-		return add_op(f, OP_argreduce, 1, x, &(struct attrs_argreduce){.kind = 1, .axis = 0});
+		return add_op(f, OP_argreduce, 1, x,
+			      &(struct attrs_argreduce){.kind = 1, .axis = 0});
 	case 14:
 		for (int i = 0; i < 3; i++)
 			d[i] = dim_const(&f->g->dims, (int64_t[]){4, 15, 20}[i]);
@@ -374,7 +408,8 @@ static struct value *shape_of_kernel(struct fixture *f, int which)
 	case 16: return add_transpose(&f->b, INPUT(f, DT_F16, 35, 2, 20), (int[]){2, 1, 0});
 	default:
 		x[0] = INPUT(f, DT_F32, 5, 257);
-		return add_op(f, OP_normalize, 1, x, &(struct attrs_normalize){.axes = {1, (int64_t[]){1}}, .eps = 1e-5});
+		return add_op(f, OP_normalize, 1, x,
+			      &(struct attrs_normalize){.axes = {1, (int64_t[]){1}}, .eps = 1e-5});
 	}
 }
 
@@ -430,7 +465,9 @@ static void an_index_out_of_range_is_reported_and_reads_nothing(void **state)
 		assert_true(kernel_jit_make(&j, k, &f->target, &f->diag));
 		assert_true(j.abi.can_fail);
 		for (int i = 0; i < 3; i++) {
-			held[i] = guarded_alloc((size_t)dtype_bytes(k->buffers.at[i].type.dtype, type_count_const(&k->buffers.at[i].type)));
+			held[i] = guarded_alloc(
+				(size_t)dtype_bytes(k->buffers.at[i].type.dtype,
+						    type_count_const(&k->buffers.at[i].type)));
 			buffers[i] = held[i].data;
 			memset(buffers[i], 0, held[i].size);
 			if (k->buffers.at[i].value == x[1])
@@ -455,10 +492,12 @@ static void only_memory_functions(const char *bytes, const char *what)
 		const Elf64_Sym *symbols = (const void *)(bytes + s[i].sh_offset);
 		const char *names = bytes + s[s[i].sh_link].sh_offset;
 
-		for (size_t n = 1; s[i].sh_type == SHT_SYMTAB && n < s[i].sh_size / sizeof(*symbols); n++) {
+		for (size_t n = 1;
+		     s[i].sh_type == SHT_SYMTAB && n < s[i].sh_size / sizeof(*symbols); n++) {
 			const char *name = names + symbols[n].st_name;
 
-			if (symbols[n].st_shndx == SHN_UNDEF && strcmp(name, "memcpy") && strcmp(name, "memset"))
+			if (symbols[n].st_shndx == SHN_UNDEF && strcmp(name, "memcpy") &&
+			    strcmp(name, "memset"))
 				fail_msg("%s needs %s", what, name);
 		}
 	}
@@ -493,7 +532,8 @@ static void audit(struct fixture *f, enum dtype t)
 			add_kernel(f, &e, add_cast(&f->b, INPUT(f, t, ELEMENTS), types[to]), n++);
 	}
 	assert_true(emitter_finish(&e, LLVMObjectFile, &object, &f->diag));
-	only_memory_functions(LLVMGetBufferStart(object), arena_printf(&f->arena, "%s on %s", dtype_name(t), f->target.spec));
+	only_memory_functions(LLVMGetBufferStart(object),
+			      arena_printf(&f->arena, "%s on %s", dtype_name(t), f->target.spec));
 	LLVMDisposeMemoryBuffer(object);
 	emitter_close(&e);
 }
@@ -532,11 +572,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_resolved_target_reads_back, start, finish),
-		cmocka_unit_test_setup_teardown(every_plan_gives_what_the_interpreter_gives, start, finish),
-		cmocka_unit_test_setup_teardown(an_index_out_of_range_is_reported_and_reads_nothing, start, finish),
-		cmocka_unit_test_setup_teardown(every_operation_of_every_type_is_as_the_oracle_has_it, start, finish),
+		cmocka_unit_test_setup_teardown(every_plan_gives_what_the_interpreter_gives, start,
+						finish),
+		cmocka_unit_test_setup_teardown(an_index_out_of_range_is_reported_and_reads_nothing,
+						start, finish),
+		cmocka_unit_test_setup_teardown(
+			every_operation_of_every_type_is_as_the_oracle_has_it, start, finish),
 		cmocka_unit_test_setup_teardown(every_cast_is_as_the_oracle_has_it, start, finish),
-		cmocka_unit_test_setup_teardown(objects_of_all_levels_need_no_library, start, finish),
+		cmocka_unit_test_setup_teardown(objects_of_all_levels_need_no_library, start,
+						finish),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,8 +43,8 @@ static const struct expr *parse(struct fixture *f, const char *text, enum dtype 
 	static const struct named_real constants[] = {{"alpha", 0.1}, {"three", 3}};
 	static const enum dtype types[] = {DT_F32, DT_F32};
 
-	return expr_parse(&f->exprs, text, strncmp(text, "(a, b)", 6) ? 0 : 2, types, want, 2, constants,
-			  (struct loc){.node = "node"}, &f->diag);
+	return expr_parse(&f->exprs, text, strncmp(text, "(a, b)", 6) ? 0 : 2, types, want, 2,
+			  constants, (struct loc){.node = "node"}, &f->diag);
 }
 
 static const char *leaf(void *self, const struct expr *e)
@@ -90,7 +90,8 @@ static void parentheses_are_as_few_as_possible(void **state)
 	expect(f, "(a, b) -> -(a * b) - -a", "-(a * b) - -a");
 	expect(f, "(a, b) -> (a > 0 ? a : b) + 1", "(a > 0.0 ? a : b) + 1.0");
 	expect(f, "(a, b) -> a > 0 ? b : (a < b ? a : b)", "a > 0.0 ? b : a < b ? a : b");
-	expect(f, "(a, b) -> (a > b ? b > 0 : a > 0) ? a : b", "(a > b ? b > 0.0 : a > 0.0) ? a : b");
+	expect(f, "(a, b) -> (a > b ? b > 0 : a > 0) ? a : b",
+	       "(a > b ? b > 0.0 : a > 0.0) ? a : b");
 	expect(f, "(a: i32, b: i32) -> (a & 3) == b | ~a << 2 < -b", "(a & 3) == b | ~a << 2 < -b");
 	expect(f, "(a: i32, b: i32) -> a ^ (b | a) & 7", "a ^ (b | a) & 7");
 }
@@ -117,9 +118,12 @@ static void errors_say_what_and_where(void **state)
 {
 	struct fixture *f = *state;
 
-	expect_error(f, "(a, b) -> a +", "column 14: expected an operand, found the end of the text");
-	expect_error(f, "(a, b) -> a + c", "column 15: there is no parameter, constant or symbol named c");
-	expect_error(f, "(a: f32, b: i32) -> a + b", "`+` takes operands of one type, found f32 and i32");
+	expect_error(f, "(a, b) -> a +",
+		     "column 14: expected an operand, found the end of the text");
+	expect_error(f, "(a, b) -> a + c",
+		     "column 15: there is no parameter, constant or symbol named c");
+	expect_error(f, "(a: f32, b: i32) -> a + b",
+		     "`+` takes operands of one type, found f32 and i32");
 	expect_error(f, "(a: f32) -> ~a", "`~` does not take operands of type f32");
 	expect_error(f, "(a: u8) -> a + 256", "256 does not fit u8");
 	expect_error(f, "(a: i32) -> a + alpha", "alpha does not fit i32");
@@ -169,7 +173,8 @@ static void reals_print_as_the_shortest_text_that_reads_back(void **state)
 
 		memcpy(&x, &bits, 4);
 		if (!isnan(x))
-			assert_true((float)strtod(real_text(&f->arena, DT_F32, (double)x), NULL) == x);
+			assert_true((float)strtod(real_text(&f->arena, DT_F32, (double)x), NULL) ==
+				    x);
 	}
 }
 

@@ -110,11 +110,12 @@ static void results_and_operands_of_calls_keep_a_place_of_their_own(void **state
 	struct fixture f;
 
 	(void)state;
-	parse(&f, "func @f(%x: f32[N,4]) -> (%y: f32[N,8], %a: f32[N,4], %v: f32[N,2]) dims(N) {\n"
-		  "  %a: f32[N,4] = map(%x) (a: f32) -> a + 1.0\n"
-		  "  %b: f32[N,4] = map(%x) (a: f32) -> a * 2.0\n"
-		  "  %y: f32[N,8] = concat(%a, %b) {axis=1}\n"
-		  "  %v: f32[N,2], %i: i64[N,2] = topk(%b) {k=2, axis=1}\n  return %y, %a, %v\n}\n");
+	parse(&f,
+	      "func @f(%x: f32[N,4]) -> (%y: f32[N,8], %a: f32[N,4], %v: f32[N,2]) dims(N) {\n"
+	      "  %a: f32[N,4] = map(%x) (a: f32) -> a + 1.0\n"
+	      "  %b: f32[N,4] = map(%x) (a: f32) -> a * 2.0\n"
+	      "  %y: f32[N,8] = concat(%a, %b) {axis=1}\n"
+	      "  %v: f32[N,2], %i: i64[N,2] = topk(%b) {k=2, axis=1}\n  return %y, %a, %v\n}\n");
 	assert_null(f.placed[node_at(&f, 0)->out[0]->id]);
 	assert_null(f.placed[node_at(&f, 1)->out[0]->id]);
 	finish(&f);

@@ -50,11 +50,11 @@ static struct value *result(struct graph *g, int i)
 	return n->out[0];
 }
 
-#define TWO_MAPS                                                  \
-	"func @main(%x: f32[N]) -> (%z: f32[N]) {\n"              \
-	"  %y: f32[N] = map(%x) (a: f32) -> -a\n"                 \
-	"  %z: f32[N] = map(%y) (a: f32) -> -a\n"                 \
-	"  return %z\n"                                           \
+#define TWO_MAPS                                     \
+	"func @main(%x: f32[N]) -> (%z: f32[N]) {\n" \
+	"  %y: f32[N] = map(%x) (a: f32) -> -a\n"    \
+	"  %z: f32[N] = map(%y) (a: f32) -> -a\n"    \
+	"  return %z\n"                              \
 	"}\n"
 
 static void names_from_a_model_become_names_of_the_text(void **state)
@@ -77,7 +77,9 @@ static void names_from_a_model_become_names_of_the_text(void **state)
 static void big_constants_go_to_a_side_file(void **state)
 {
 	struct fixture *f = *state;
-	struct graph *g = parse(f, "func @main() -> (%y: f32[100]) {\n  %y: f32[100] = const random(1)\n  return %y\n}\n"), *h;
+	struct graph *g = parse(f, "func @main() -> (%y: f32[100]) {\n  %y: f32[100] = const "
+				   "random(1)\n  return %y\n}\n"),
+		     *h;
 	struct tensor *t = (struct tensor *)value_const(result(g, 0));
 	const struct tensor *copy;
 	char folder[] = "/tmp/hone-text-XXXXXX", *path, *bin;
