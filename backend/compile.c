@@ -2,8 +2,10 @@
 #define _GNU_SOURCE /* mkdtemp */
 #include "backend/compile.h"
 #include "backend/modules.h"
+#include "backend/signals.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,11 +107,16 @@ static bool write_header(struct build *b, const char *path)
 	return ok || file_error(b->diag, path, "cannot write");
 }
 
-static void remove_temporaries(struct build *b, const char *file)
+/* The folder with all that is in it: a linker that was stopped leaves files of its own. */
+static void remove_temporaries(struct build *b)
 {
-	for (int i = 0; i < b->object_count; i++)
-		unlink(b->objects[i]);
-	unlink(file);
+	DIR *folder = opendir(b->folder);
+	const struct dirent *entry;
+
+	while (folder && (entry = readdir(folder)))
+		unlinkat(dirfd(folder), entry->d_name, 0); /* fails for . and .. */
+	if (folder)
+		closedir(folder);
 	rmdir(b->folder);
 }
 
@@ -165,13 +172,17 @@ static bool build(struct build *b, const char *output, struct compile_report *r)
 	bool text = b->o->kind == EMIT_LLVM, ok;
 	LLVMCodeGenFileType type = b->o->kind == EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile;
 	const char *file;
+	sigset_t before;
 	double start = now_ms();
 
 	if (b->o->kind != EMIT_HEADER && !modules_emit(b->p, &b->emit, type, text, 2, &b->modules, b->diag))
 		return false;
 	r->emit_ms = now_ms() - start;
-	if (!make_folder(b, output))
+	signals_hold(&before);
+	if (!make_folder(b, output)) {
+		signals_release(&before);
 		return false;
+	}
 	file = arena_printf(&b->arena, "%s/output", b->folder);
 	start = now_ms();
 	ok = make_file(b, file) && publish(b, file, output);
@@ -179,7 +190,8 @@ static bool build(struct build *b, const char *output, struct compile_report *r)
 	if (ok)
 		fill_report(b, output, r);
 	if (!(ok && b->o->save_temps))
-		remove_temporaries(b, file);
+		remove_temporaries(b);
+	signals_release(&before);
 	return ok;
 }
 

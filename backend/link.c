@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,12 +100,16 @@ static void read_all(int fd, char *text, size_t size)
 
 	while ((n = read(fd, used + 1 < size ? text + used : rest, used + 1 < size ? size - used - 1 : sizeof(rest))) > 0)
 		used += used + 1 < size ? (size_t)n : 0;
+	while (used && text[used - 1] == '\n')
+		used--;
 	text[used] = 0;
 }
 
 static bool run(struct arena *a, struct command *c, struct diag *d)
 {
 	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t none;
 	char text[4000];
 	int fds[2], status = 0, error;
 	pid_t child;
@@ -115,8 +120,12 @@ static bool run(struct arena *a, struct command *c, struct diag *d)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, fds[1], 1);
 	posix_spawn_file_actions_adddup2(&actions, fds[1], 2);
-	error = posix_spawn(&child, c->at[0], &actions, NULL, (char **)c->at, environ);
+	posix_spawnattr_init(&attributes); /* signals that wait here end the linker */
+	posix_spawnattr_setsigmask(&attributes, (sigemptyset(&none), &none));
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+	error = posix_spawn(&child, c->at[0], &actions, &attributes, (char **)c->at, environ);
 	posix_spawn_file_actions_destroy(&actions);
+	posix_spawnattr_destroy(&attributes);
 	close(fds[1]);
 	if (!error)
 		read_all(fds[0], text, sizeof(text));

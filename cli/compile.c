@@ -1,4 +1,5 @@
 /* compile.c: hone compile. */
+#include "backend/signals.h"
 #include "cli/commands.h"
 #include "cli/session.h"
 
@@ -52,7 +53,7 @@ static bool write_ir(struct session *s, const char *output)
 	const char *text_new = arena_printf(&s->arena, "%s.new", output), *side_new = arena_printf(&s->arena, "%s.new", side_path);
 	struct text_side side = {.name = arena_printf(&s->arena, "%s.bin", base), .out = fopen(side_new, "wb")};
 	FILE *text = fopen(text_new, "w");
-	bool ok = text && side.out;
+	bool ok = text && side.out, side_made = false;
 
 	if (ok) {
 		graph_print(s->graph, text, &side);
@@ -63,14 +64,14 @@ static bool write_ir(struct session *s, const char *output)
 	if (side.out && fclose(side.out))
 		ok = false;
 	if (ok && side.offset)
-		ok = !rename(side_new, side_path);
+		ok = side_made = !rename(side_new, side_path);
 	if (ok && !rename(text_new, output)) {
 		unlink(side_new);
 		return true;
 	}
 	diag_add(&s->diag, DIAG_FILE, (struct loc){.file = output}, "cannot write: %s", strerror(errno));
 	unlink(text_new);
-	unlink(side_new);
+	unlink(side_made ? side_path : side_new);
 	return false;
 }
 
@@ -124,15 +125,21 @@ static const char *pipeline_text(struct session *s)
 static bool compile(struct session *s, struct compile_options *o, const char *emit, const char *output, int argc, char **argv)
 {
 	struct compile_report report;
+	sigset_t before;
 	int kind;
+	bool ok;
 
 	if (!output)
 		return diag_add(&s->diag, DIAG_USAGE, (struct loc){0}, "where to write? Give -o FILE");
 	kind = find_kind(emit, output, &s->diag);
 	if (kind < 0 || !session_prepare(s))
 		return false;
-	if (kind == EMIT_IR)
-		return write_ir(s, output);
+	if (kind == EMIT_IR) {
+		signals_hold(&before);
+		ok = write_ir(s, output);
+		signals_release(&before);
+		return ok;
+	}
 	o->kind = (enum emit_kind)kind;
 	o->target = &s->target;
 	o->passes = pipeline_text(s);

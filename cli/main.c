@@ -1,6 +1,7 @@
 /* main.c: the hone command: finds the subcommand. Each is one file of this folder. */
 #include "cli/commands.h"
 
+#include <signal.h>
 #include <string.h>
 
 const struct command commands[] = {
@@ -37,6 +38,7 @@ int main(int argc, char **argv)
 		printf("hone " HONE_VERSION "\n");
 		return 0;
 	}
+	signal(SIGXFSZ, SIG_IGN); /* a file grown to its limit is an error like a full disk */
 	for (const struct command *c = commands; c->name; c++)
 		if (!strcmp(argv[1], c->name))
 			return c->run(argc - 1, argv + 1);
