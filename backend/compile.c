@@ -24,7 +24,8 @@ static double now_ms(void)
 /* A C identifier from a file name: "my-model.v2.so" gives my_model_v2. */
 static const char *identifier(struct arena *a, const char *path)
 {
-	const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path, *dot = strrchr(base, '.');
+	const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path,
+		   *dot = strrchr(base, '.');
 	size_t n = dot && dot > base ? (size_t)(dot - base) : strlen(base);
 	char *out = arena_alloc(a, n + 2);
 
@@ -46,7 +47,7 @@ struct build {
 	struct program *p;
 	struct arena arena;
 	struct modules modules;
-	const char *folder;          /* temporary, beside the output */
+	const char *folder; /* temporary, beside the output */
 	const char *objects[MODULES_MAX + 1];
 	int object_count;
 	struct diag *diag;
@@ -136,13 +137,15 @@ static bool make_file(struct build *b, const char *file)
 
 	switch (o->kind) {
 	case EMIT_HEADER: return write_header(b, file);
-	case EMIT_ASM: case EMIT_LLVM: return write_text(b, file);
+	case EMIT_ASM:
+	case EMIT_LLVM: return write_text(b, file);
 	case EMIT_OBJ:
-		return write_objects(b) &&
-		       link_relocatable(o->target, o->linker, b->object_count, b->objects, file, &b->arena, b->diag);
+		return write_objects(b) && link_relocatable(o->target, o->linker, b->object_count,
+							    b->objects, file, &b->arena, b->diag);
 	default:
-		return write_objects(b) && link_objects(o->target, o->kind == EMIT_EXE, o->linker, b->object_count, b->objects,
-							file, b->emit.prefix, &b->arena, b->diag);
+		return write_objects(b) &&
+		       link_objects(o->target, o->kind == EMIT_EXE, o->linker, b->object_count,
+				    b->objects, file, b->emit.prefix, &b->arena, b->diag);
 	}
 }
 
@@ -175,7 +178,8 @@ static bool build(struct build *b, const char *output, struct compile_report *r)
 	sigset_t before;
 	double start = now_ms();
 
-	if (b->o->kind != EMIT_HEADER && !modules_emit(b->p, &b->emit, type, text, 2, &b->modules, b->diag))
+	if (b->o->kind != EMIT_HEADER &&
+	    !modules_emit(b->p, &b->emit, type, text, 2, &b->modules, b->diag))
 		return false;
 	r->emit_ms = now_ms() - start;
 	signals_hold(&before);
@@ -195,16 +199,18 @@ static bool build(struct build *b, const char *output, struct compile_report *r)
 	return ok;
 }
 
-bool compile_graph(struct graph *g, const struct compile_options *o, const char *output, struct compile_report *report,
-		   struct diag *d)
+bool compile_graph(struct graph *g, const struct compile_options *o, const char *output,
+		   struct compile_report *report, struct diag *d)
 {
 	struct build b = {.o = o, .diag = d};
 	struct compile_report r = {0};
 	double start = now_ms();
 	bool ok;
 
-	b.emit = (struct emit_options){.name = identifier(&b.arena, o->name ? o->name : output), .prefix = o->prefix ? o->prefix : "",
-				       .passes = o->passes ? o->passes : "", .hash = o->hash ? o->hash : "",
+	b.emit = (struct emit_options){.name = identifier(&b.arena, o->name ? o->name : output),
+				       .prefix = o->prefix ? o->prefix : "",
+				       .passes = o->passes ? o->passes : "",
+				       .hash = o->hash ? o->hash : "",
 				       .executable = o->kind == EMIT_EXE};
 	b.p = program_layout(g, o->target, 0, NULL, &b.arena, d);
 	r.layout_ms = now_ms() - start;
@@ -224,7 +230,8 @@ bool dump_kernels(struct graph *g, const struct target *t, FILE *out, struct dia
 	struct program *p = program_layout(g, t, 0, NULL, &a, d);
 
 	for (int i = 0; p && i < p->sites.count; i++)
-		fprintf(out, "# %s\n%s\n", p->nodes.at[p->sites.at[i].origin], kernel_text(&a, p->sites.at[i].kernel, false));
+		fprintf(out, "# %s\n%s\n", p->nodes.at[p->sites.at[i].origin],
+			kernel_text(&a, p->sites.at[i].kernel, false));
 	arena_free(&a);
 	return p != NULL;
 }
@@ -234,7 +241,8 @@ static int64_t live_bytes(const struct program *p)
 {
 	struct arena scratch = {0};
 	const struct dim_pool *pool = &p->graph->dims;
-	int64_t *symbols = ARENA_ARRAY(&scratch, int64_t, pool->symbol_count + 1), *step = ARENA_ARRAY(&scratch, int64_t, p->step_count + 2);
+	int64_t *symbols = ARENA_ARRAY(&scratch, int64_t, pool->symbol_count + 1),
+		*step = ARENA_ARRAY(&scratch, int64_t, p->step_count + 2);
 	int64_t most = 0;
 
 	for (int i = 0; i < pool->symbol_count; i++)
@@ -242,7 +250,8 @@ static int64_t live_bytes(const struct program *p)
 	for (int i = 0; i < p->slots.count; i++) {
 		const struct slot *s = &p->slots.at[i];
 
-		for (int k = s->first; s->kind == HONE_SLOT_ARENA && k <= s->last && k <= p->step_count; k++)
+		for (int k = s->first;
+		     s->kind == HONE_SLOT_ARENA && k <= s->last && k <= p->step_count; k++)
 			step[k] += (dim_eval(s->bytes, symbols) + 127) / 64 * 64;
 	}
 	for (int k = 0; k <= p->step_count; k++)
@@ -251,13 +260,15 @@ static int64_t live_bytes(const struct program *p)
 	return most;
 }
 
-bool graph_figures(struct graph *g, const struct target *t, struct graph_figures *out, struct diag *d)
+bool graph_figures(struct graph *g, const struct target *t, struct graph_figures *out,
+		   struct diag *d)
 {
 	struct arena a = {0};
 	struct program *p = program_layout(g, t, 0, NULL, &a, d);
 
 	if (p) {
-		*out = (struct graph_figures){p->sites.count, p->functions.count, p->weight_bytes, live_bytes(p), false};
+		*out = (struct graph_figures){p->sites.count, p->functions.count, p->weight_bytes,
+					      live_bytes(p), false};
 		for (int i = 0; i < p->slots.count; i++)
 			out->dynamic |= p->slots.at[i].kind == HONE_SLOT_DYNAMIC;
 	}

@@ -18,10 +18,7 @@ struct command {
 	int count, room;
 };
 
-static void add(struct arena *a, struct command *c, const char *word)
-{
-	ARENA_PUSH(a, c, word);
-}
+static void add(struct arena *a, struct command *c, const char *word) { ARENA_PUSH(a, c, word); }
 
 static const char *find_on_path(struct arena *a, const char *name)
 {
@@ -59,7 +56,13 @@ static const char *find_linker(struct arena *a, const char *wanted)
 static const char *find_library(struct arena *a, const struct target *t, const char *file)
 {
 	const char *machine = t->isa == ISA_NEON ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
-	const char *const folders[] = {arena_printf(a, "/usr/lib/%s", machine), arena_printf(a, "/lib/%s", machine), arena_printf(a, "/usr/%s/lib", machine), "/usr/lib64", "/lib64", "/usr/lib", "/lib"};
+	const char *const folders[] = {arena_printf(a, "/usr/lib/%s", machine),
+				       arena_printf(a, "/lib/%s", machine),
+				       arena_printf(a, "/usr/%s/lib", machine),
+				       "/usr/lib64",
+				       "/lib64",
+				       "/usr/lib",
+				       "/lib"};
 
 	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
 		const char *path = arena_printf(a, "%s/%s", folders[i], file);
@@ -98,7 +101,8 @@ static void read_all(int fd, char *text, size_t size)
 	ssize_t n;
 	char rest[4096];
 
-	while ((n = read(fd, used + 1 < size ? text + used : rest, used + 1 < size ? size - used - 1 : sizeof(rest))) > 0)
+	while ((n = read(fd, used + 1 < size ? text + used : rest,
+			 used + 1 < size ? size - used - 1 : sizeof(rest))) > 0)
 		used += used + 1 < size ? (size_t)n : 0;
 	while (used && text[used - 1] == '\n')
 		used--;
@@ -116,7 +120,8 @@ static bool run(struct arena *a, struct command *c, struct diag *d)
 
 	add(a, c, NULL);
 	if (pipe2(fds, O_CLOEXEC))
-		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "cannot run %s: %s", c->at[0], strerror(errno));
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "cannot run %s: %s", c->at[0],
+				strerror(errno));
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, fds[1], 1);
 	posix_spawn_file_actions_adddup2(&actions, fds[1], 2);
@@ -131,26 +136,33 @@ static bool run(struct arena *a, struct command *c, struct diag *d)
 		read_all(fds[0], text, sizeof(text));
 	close(fds[0]);
 	if (error)
-		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "cannot run %s: %s", c->at[0], strerror(error));
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "cannot run %s: %s", c->at[0],
+				strerror(error));
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
 	if (status)
-		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "the linker %s failed: %s", c->at[0], text);
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "the linker %s failed: %s",
+				c->at[0], text);
 	return true;
 }
 
-static bool add_executable_parts(const struct target *t, struct arena *a, struct command *c, struct diag *d)
+static bool add_executable_parts(const struct target *t, struct arena *a, struct command *c,
+				 struct diag *d)
 {
 	static const char *const files[] = {"Scrt1.o", "crti.o"};
 
 	add(a, c, "-pie");
 	add(a, c, "-dynamic-linker");
-	add(a, c, t->isa == ISA_NEON ? "/lib/ld-linux-aarch64.so.1" : "/lib64/ld-linux-x86-64.so.2");
+	add(a, c,
+	    t->isa == ISA_NEON ? "/lib/ld-linux-aarch64.so.1" : "/lib64/ld-linux-x86-64.so.2");
 	for (int i = 0; i < 2; i++) {
 		const char *path = find_library(a, t, files[i]);
 
 		if (!path)
-			return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "%s is missing: executables need the C library's development files (libc6-dev)", files[i]);
+			return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0},
+					"%s is missing: executables need the C library's "
+					"development files (libc6-dev)",
+					files[i]);
 		add(a, c, path);
 	}
 	return true;
@@ -169,7 +181,8 @@ static const char *write_version_script(struct arena *a, const char *output, con
 }
 
 /* Code compiled with a sanitizer needs its runtime, which the process that loads the library has. */
-static void add_libraries(const struct target *t, struct arena *a, struct command *c, bool executable)
+static void add_libraries(const struct target *t, struct arena *a, struct command *c,
+			  bool executable)
 {
 	const char *crtn = executable ? find_library(a, t, "crtn.o") : NULL;
 
@@ -178,19 +191,23 @@ static void add_libraries(const struct target *t, struct arena *a, struct comman
 		add(a, c, crtn);
 }
 
-bool link_objects(const struct target *t, bool executable, const char *linker, int count, const char *const *objects,
-		  const char *output, const char *export_prefix, struct arena *a, struct diag *d)
+bool link_objects(const struct target *t, bool executable, const char *linker, int count,
+		  const char *const *objects, const char *output, const char *export_prefix,
+		  struct arena *a, struct diag *d)
 {
 	const char *program = find_linker(a, linker), *runtime = find_runtime(a), *script = NULL;
 	struct command c = {0};
 	bool ok;
 
 	if (!program)
-		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "no linker: %s not found", linker ? linker : "ld.lld and ld");
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "no linker: %s not found",
+				linker ? linker : "ld.lld and ld");
 	if (!runtime)
-		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "the runtime's archive libhone_runtime.a is missing");
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0},
+				"the runtime's archive libhone_runtime.a is missing");
 	if (!find_library(a, t, "libc.so.6"))
-		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "no C library for %s; --emit obj needs none", t->triple);
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0},
+				"no C library for %s; --emit obj needs none", t->triple);
 	add(a, &c, program);
 	add(a, &c, "-o");
 	add(a, &c, output);
@@ -208,7 +225,8 @@ bool link_objects(const struct target *t, bool executable, const char *linker, i
 		add(a, &c, "-shared");
 		script = write_version_script(a, output, export_prefix);
 		if (!script)
-			return diag_add(d, DIAG_FILE, (struct loc){.file = output}, "cannot write beside it: %s", strerror(errno));
+			return diag_add(d, DIAG_FILE, (struct loc){.file = output},
+					"cannot write beside it: %s", strerror(errno));
 		add(a, &c, arena_printf(a, "--version-script=%s", script));
 	}
 	for (int i = 0; i < count; i++)
@@ -221,15 +239,17 @@ bool link_objects(const struct target *t, bool executable, const char *linker, i
 	return ok;
 }
 
-bool link_relocatable(const struct target *t, const char *linker, int count, const char *const *objects, const char *output,
-		      struct arena *a, struct diag *d)
+bool link_relocatable(const struct target *t, const char *linker, int count,
+		      const char *const *objects, const char *output, struct arena *a,
+		      struct diag *d)
 {
 	const char *program = find_linker(a, linker);
 	struct command c = {0};
 
 	(void)t;
 	if (!program)
-		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "no linker: %s not found", linker ? linker : "ld.lld and ld");
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "no linker: %s not found",
+				linker ? linker : "ld.lld and ld");
 	add(a, &c, program);
 	add(a, &c, "-r");
 	add(a, &c, "-o");

@@ -14,7 +14,4 @@ void signals_hold(sigset_t *before)
 	pthread_sigmask(SIG_BLOCK, &ends, before);
 }
 
-void signals_release(const sigset_t *before)
-{
-	pthread_sigmask(SIG_SETMASK, before, NULL);
-}
+void signals_release(const sigset_t *before) { pthread_sigmask(SIG_SETMASK, before, NULL); }

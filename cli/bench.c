@@ -1,5 +1,6 @@
 /* bench.c: hone bench: latency percentiles of one model. */
 #include "cli/commands.h"
+#include "cli/json.h"
 #include "cli/session.h"
 #include "cli/tensors.h"
 
@@ -77,6 +78,17 @@ static bool measure(struct session *s, const struct tensors *in, double seconds,
 	return ok;
 }
 
+static void print_first(const struct session *s, const struct bench_result *r, bool more)
+{
+	printf("{");
+	json_field(true, "model", s->path);
+	json_field(false, "cpu", s->compiled->cpu);
+	printf(",\"p50_ms\":%.6f,\"p90_ms\":%.6f,\"p99_ms\":%.6f,\"min_ms\":%.6f,\"first_ms\":%.6f,"
+	       "\"threads\":%d,\"runs\":%d%s",
+	       r->p50, r->p90, r->p99, r->min, r->first, r->threads, r->runs,
+	       more ? ",\"more\":[" : "");
+}
+
 static void print_result(const struct session *s, const struct bench_result *r, int index,
 			 int count)
 {
@@ -86,10 +98,7 @@ static void print_result(const struct session *s, const struct bench_result *r, 
 		       r->threads, r->threads > 1 ? "s" : "", r->p50, r->p90, r->p99, r->min,
 		       r->first, r->runs);
 	else if (index == 0)
-		printf("{\"model\":\"%s\",\"cpu\":\"%s\",\"p50_ms\":%.6f,\"p90_ms\":%.6f,\"p99_"
-		       "ms\":%.6f,\"min_ms\":%.6f,\"first_ms\":%.6f,\"threads\":%d,\"runs\":%d%s",
-		       s->path, s->compiled->cpu, r->p50, r->p90, r->p99, r->min, r->first,
-		       r->threads, r->runs, count > 1 ? ",\"more\":[" : "");
+		print_first(s, r, count > 1);
 	else
 		printf("%s{\"p50_ms\":%.6f,\"p90_ms\":%.6f,\"p99_ms\":%.6f,\"min_ms\":%.6f,"
 		       "\"threads\":%d,\"runs\":%d}",

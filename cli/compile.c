@@ -1,6 +1,7 @@
 /* compile.c: hone compile. */
 #include "backend/signals.h"
 #include "cli/commands.h"
+#include "cli/json.h"
 #include "cli/session.h"
 
 #include "ir/text.h"
@@ -17,8 +18,9 @@ enum { EMIT_IR = EMIT_HEADER + 1 };
 static const struct {
 	const char *name, *suffix;
 	int kind;
-} kinds[] = {{"so", ".so", EMIT_SO}, {"obj", ".o", EMIT_OBJ}, {"asm", ".s", EMIT_ASM}, {"llvm", ".ll", EMIT_LLVM},
-	     {"header", ".h", EMIT_HEADER}, {"ir", ".hir", EMIT_IR}, {"exe", "", EMIT_EXE}};
+} kinds[] = {{"so", ".so", EMIT_SO},     {"obj", ".o", EMIT_OBJ},       {"asm", ".s", EMIT_ASM},
+	     {"llvm", ".ll", EMIT_LLVM}, {"header", ".h", EMIT_HEADER}, {"ir", ".hir", EMIT_IR},
+	     {"exe", "", EMIT_EXE}};
 enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
 
 /* From --emit, else from the output's suffix; a name without one is an executable. -1: reported. */
@@ -30,7 +32,8 @@ static int find_kind(const char *emit, const char *output, struct diag *d)
 		if (!strcmp(emit, kinds[i].name))
 			return kinds[i].kind;
 	if (emit) {
-		diag_add(d, DIAG_USAGE, (struct loc){0}, "--emit %s: expected so, exe, obj, asm, llvm, ir or header", emit);
+		diag_add(d, DIAG_USAGE, (struct loc){0},
+			 "--emit %s: expected so, exe, obj, asm, llvm, ir or header", emit);
 		return -1;
 	}
 	for (int i = 0; i < KINDS - 1; i++) {
@@ -41,7 +44,9 @@ static int find_kind(const char *emit, const char *output, struct diag *d)
 	}
 	if (!strchr(base, '.'))
 		return EMIT_EXE;
-	diag_add(d, DIAG_USAGE, (struct loc){0}, "%s: its suffix says no kind of output; add --emit so|exe|obj|asm|llvm|ir|header", output);
+	diag_add(d, DIAG_USAGE, (struct loc){0},
+		 "%s: its suffix says no kind of output; add --emit so|exe|obj|asm|llvm|ir|header",
+		 output);
 	return -1;
 }
 
@@ -50,8 +55,10 @@ static bool write_ir(struct session *s, const char *output)
 {
 	const char *base = strrchr(output, '/') ? strrchr(output, '/') + 1 : output;
 	const char *side_path = arena_printf(&s->arena, "%s.bin", output);
-	const char *text_new = arena_printf(&s->arena, "%s.new", output), *side_new = arena_printf(&s->arena, "%s.new", side_path);
-	struct text_side side = {.name = arena_printf(&s->arena, "%s.bin", base), .out = fopen(side_new, "wb")};
+	const char *text_new = arena_printf(&s->arena, "%s.new", output),
+		   *side_new = arena_printf(&s->arena, "%s.new", side_path);
+	struct text_side side = {.name = arena_printf(&s->arena, "%s.bin", base),
+				 .out = fopen(side_new, "wb")};
 	FILE *text = fopen(text_new, "w");
 	bool ok = text && side.out, side_made = false;
 
@@ -69,16 +76,14 @@ static bool write_ir(struct session *s, const char *output)
 		unlink(side_new);
 		return true;
 	}
-	diag_add(&s->diag, DIAG_FILE, (struct loc){.file = output}, "cannot write: %s", strerror(errno));
+	diag_add(&s->diag, DIAG_FILE, (struct loc){.file = output}, "cannot write: %s",
+		 strerror(errno));
 	unlink(text_new);
 	unlink(side_made ? side_path : side_new);
 	return false;
 }
 
-static uint64_t mix(uint64_t h, uint64_t x)
-{
-	return (h ^ x) * 0x9e3779b97f4a7c15u ^ h >> 29;
-}
+static uint64_t mix(uint64_t h, uint64_t x) { return (h ^ x) * 0x9e3779b97f4a7c15u ^ h >> 29; }
 
 /* A hash of the model's bytes, eight at a time, and of the flags: names what a library was made from. */
 static const char *hash_of(struct session *s, int argc, char **argv)
@@ -102,13 +107,19 @@ static const char *hash_of(struct session *s, int argc, char **argv)
 	return arena_printf(&s->arena, "%016" PRIx64, h);
 }
 
-static void print_report(const struct session *s, const char *output, const struct compile_report *r)
+static void print_report(const struct session *s, const char *output,
+			 const struct compile_report *r)
 {
-	if (s->json)
-		printf("{\"output\":\"%s\",\"bytes\":%" PRId64 ",\"weight_bytes\":%" PRId64 ",\"object_bytes\":%" PRId64
-		       ",\"kernels\":%d,\"functions\":%d,\"layout_ms\":%.1f,\"emit_ms\":%.1f,\"link_ms\":%.1f,\"cpu\":\"%s\"}\n",
-		       output, r->file_bytes, r->weight_bytes, r->code_bytes, r->kernels, r->functions, r->layout_ms, r->emit_ms, r->link_ms,
-		       s->target.spec);
+	if (!s->json)
+		return;
+	printf("{");
+	json_field(true, "output", output);
+	json_field(false, "cpu", s->target.spec);
+	printf(",\"bytes\":%" PRId64 ",\"weight_bytes\":%" PRId64 ",\"object_bytes\":%" PRId64
+	       ",\"kernels\":%d,\"functions\":%d,\"layout_ms\":%.1f,\"emit_ms\":%.1f,\"link_ms\":%."
+	       "1f}\n",
+	       r->file_bytes, r->weight_bytes, r->code_bytes, r->kernels, r->functions,
+	       r->layout_ms, r->emit_ms, r->link_ms);
 }
 
 static const char *pipeline_text(struct session *s)
@@ -122,7 +133,8 @@ static const char *pipeline_text(struct session *s)
 	return out;
 }
 
-static bool compile(struct session *s, struct compile_options *o, const char *emit, const char *output, int argc, char **argv)
+static bool compile(struct session *s, struct compile_options *o, const char *emit,
+		    const char *output, int argc, char **argv)
 {
 	struct compile_report report;
 	sigset_t before;
@@ -130,7 +142,8 @@ static bool compile(struct session *s, struct compile_options *o, const char *em
 	bool ok;
 
 	if (!output)
-		return diag_add(&s->diag, DIAG_USAGE, (struct loc){0}, "where to write? Give -o FILE");
+		return diag_add(&s->diag, DIAG_USAGE, (struct loc){0},
+				"where to write? Give -o FILE");
 	kind = find_kind(emit, output, &s->diag);
 	if (kind < 0 || !session_prepare(s))
 		return false;
@@ -158,15 +171,20 @@ int command_compile(int argc, char **argv)
 	const struct option own[] = {
 		{"o", OPTION_TEXT, &output, "FILE", "the output; its suffix says the kind"},
 		{"emit", OPTION_TEXT, &emit, "KIND", "so, exe, obj, asm, llvm, ir or header"},
-		{"name", OPTION_TEXT, &o.name, "NAME", "model name in hone_model_NAME (default: from the output)"},
+		{"name", OPTION_TEXT, &o.name, "NAME",
+		 "model name in hone_model_NAME (default: from the output)"},
 		{"prefix", OPTION_TEXT, &o.prefix, "TEXT", "put before every global symbol"},
-		{"linker", OPTION_TEXT, &o.linker, "PROGRAM", "instead of the one found when hone was built"},
-		{"save-temps", OPTION_FLAG, &o.save_temps, NULL, "keep the objects beside the output"},
+		{"linker", OPTION_TEXT, &o.linker, "PROGRAM",
+		 "instead of the one found when hone was built"},
+		{"save-temps", OPTION_FLAG, &o.save_temps, NULL,
+		 "keep the objects beside the output"},
 		{NULL, OPTION_FLAG, NULL, NULL, NULL}};
-	enum parsed parsed = session_parse(&s, command_row("compile"), argc, argv, own,
-		"Dims stay symbolic unless fixed. The result needs nothing of hone, LLVM or ONNX where it runs.\n"
-		"  hone compile model.onnx -o libmodel.so\n"
-		"  hone compile model.onnx -o model --emit exe --cpu x86-64-v3");
+	enum parsed parsed =
+		session_parse(&s, command_row("compile"), argc, argv, own,
+			      "Dims stay symbolic unless fixed. The result needs nothing of hone, "
+			      "LLVM or ONNX where it runs.\n"
+			      "  hone compile model.onnx -o libmodel.so\n"
+			      "  hone compile model.onnx -o model --emit exe --cpu x86-64-v3");
 	bool ok = parsed == PARSED_OK && compile(&s, &o, emit, output, argc, argv);
 
 	return session_end(&s, ok || parsed == PARSED_HELP ? 0 : 70);

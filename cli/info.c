@@ -1,5 +1,6 @@
 /* info.c: hone info. */
 #include "cli/commands.h"
+#include "cli/json.h"
 #include "cli/session.h"
 
 #include "ir/lower.h"
@@ -7,17 +8,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void print_json_text(const char *s)
-{
-	putchar('"');
-	for (; *s; s++)
-		if ((unsigned char)*s < 32 || *s == '"' || *s == '\\')
-			printf("\\u%04x", (unsigned char)*s);
-		else
-			putchar(*s);
-	putchar('"');
-}
 
 /* ---- a compiled library ---- */
 
@@ -43,7 +33,7 @@ static void print_library(const struct session *s)
 
 	if (s->json) {
 		printf("{\"name\":");
-		print_json_text(m->name);
+		json_text(m->name);
 		printf(",\"abi\":%u,\"compiler\":\"%s\",\"cpu\":\"%s\",\"passes\":\"%s\",\"hash\":"
 		       "\"%s\",\"weight_bytes\":%" PRId64 ",\"signature\":%s}\n",
 		       m->abi_version, m->compiler, m->cpu, m->passes, m->hash, m->weight_bytes,

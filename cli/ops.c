@@ -1,5 +1,6 @@
 /* ops.c: hone ops: the tables of operators as text, Markdown (docs/ops.md is made by it) or JSON. */
 #include "cli/commands.h"
+#include "cli/json.h"
 
 #include "frontend/import.h"
 
@@ -38,19 +39,45 @@ static void print_core(bool markdown)
 	}
 }
 
+static void print_json(void)
+{
+	struct import_doc row;
+
+	printf("{\"onnx\":[");
+	for (int i = 0; import_doc_row(i, &row); i++) {
+		printf("%s{", i ? "," : "");
+		json_field(true, "domain", row.domain);
+		json_field(false, "op", row.op);
+		json_field(false, "attributes", row.attrs ? row.attrs : "");
+		json_field(false, "note", row.doc ? row.doc : "");
+		printf(",\"since\":%d,\"until\":%d}", row.since, row.until);
+	}
+	printf("],\"core\":[");
+	for (int i = 0; i < OP_COUNT; i++) {
+		printf("%s{", i ? "," : "");
+		json_field(true, "op", op_table[i].name);
+		json_field(false, "meaning", op_table[i].doc);
+		printf("}");
+	}
+	printf("]}\n");
+}
+
 int command_ops(int argc, char **argv)
 {
 	struct arena a = {0};
 	struct diag d = {0};
 	struct list rest = {0};
-	bool markdown = false;
+	bool markdown = false, json = false;
 	const struct option own[] = {{"markdown", OPTION_FLAG, &markdown, NULL, "as docs/ops.md"},
+				     {"json", OPTION_FLAG, &json, NULL, "machine-readable output"},
 				     {NULL, OPTION_FLAG, NULL, NULL, NULL}};
 	enum parsed parsed =
 		options_parse(command_row("ops"), argc, argv, own, NULL, NULL, &rest, &a, &d);
 	int status;
 
-	if (parsed == PARSED_OK) {
+	if (parsed == PARSED_OK && json) {
+		print_json();
+	} else if (parsed == PARSED_OK) {
 		if (markdown)
 			printf("# Operators\n\nMade by `hone ops --markdown`; `./dev gates` checks "
 			       "that it is fresh.\n\n");

@@ -1,5 +1,6 @@
 /* passes.c: hone passes: the table of passes and the default order. */
 #include "cli/commands.h"
+#include "cli/json.h"
 
 #include "passes/passes.h"
 
@@ -22,20 +23,41 @@ static void print_passes(bool markdown)
 	printf(markdown ? ".\n" : "\n");
 }
 
+static void print_json(void)
+{
+	printf("{\"passes\":[");
+	for (const struct pass *p = pass_table; p->name; p++) {
+		printf("%s{", p == pass_table ? "" : ",");
+		json_field(true, "name", p->name);
+		json_field(false, "results", tolerance(p->tolerance));
+		json_field(false, "summary", p->summary);
+		printf("}");
+	}
+	printf("],\"default\":[");
+	for (int i = 0; default_pipeline[i]; i++) {
+		printf("%s", i ? "," : "");
+		json_text(default_pipeline[i]);
+	}
+	printf("]}\n");
+}
+
 int command_passes(int argc, char **argv)
 {
 	struct arena a = {0};
 	struct diag d = {0};
 	struct list rest = {0};
-	bool markdown = false;
+	bool markdown = false, json = false;
 	const struct option own[] = {
 		{"markdown", OPTION_FLAG, &markdown, NULL, "as docs/passes.md"},
+		{"json", OPTION_FLAG, &json, NULL, "machine-readable output"},
 		{NULL, OPTION_FLAG, NULL, NULL, NULL}};
 	enum parsed parsed =
 		options_parse(command_row("passes"), argc, argv, own, NULL, NULL, &rest, &a, &d);
 	int status;
 
-	if (parsed == PARSED_OK)
+	if (parsed == PARSED_OK && json)
+		print_json();
+	else if (parsed == PARSED_OK)
 		print_passes(markdown);
 	diag_print(&d, stderr, false);
 	status = diag_exit_status(&d);
