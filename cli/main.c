@@ -26,7 +26,7 @@ const struct command commands[] = {
 static void print_usage(FILE *out)
 {
 	fprintf(out, "hone " HONE_VERSION ": an ahead-of-time compiler for ONNX models\n\nusage: "
-					  "hone COMMAND ...   (hone COMMAND --help says more)\n\n");
+		     "hone COMMAND ...   (hone COMMAND --help says more)\n\n");
 	for (const struct command *c = commands; c->name; c++)
 		fprintf(out, "  %-9s %s\n", c->name, c->summary);
 	fprintf(out, "\nExit status: 0 done, 1 outputs differ, 2 usage, 3 model not supported, 4 "
