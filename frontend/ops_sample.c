@@ -47,8 +47,9 @@ static const char *const cubic_weights[] = {
 	"((-0.75 * (a - floor(a) + 1) + 3.75) * (a - floor(a) + 1) - 6) * (a - floor(a) + 1) + 3",
 	"(1.25 * (a - floor(a)) - 2.25) * (a - floor(a)) * (a - floor(a)) + 1",
 	"(1.25 * (1 - (a - floor(a))) - 2.25) * (1 - (a - floor(a))) * (1 - (a - floor(a))) + 1",
-	"((-0.75 * (2 - (a - floor(a))) + 3.75) * (2 - (a - floor(a))) - 6) * (2 - (a - floor(a))) "
-	"+ 3",
+	("((-0.75 * (2 - (a - floor(a))) + 3.75) * (2 - (a - floor(a))) - 6) * (2 - (a - "
+	 "floor(a))) "
+	 "+ 3"),
 };
 
 /* Tap k of an axis: its index, held within the axis, and its weight, 0 outside with zeros padding. */
