@@ -19,6 +19,8 @@ if(HONE_FUZZ)
 	add_link_options(-fsanitize=fuzzer-no-link)
 endif()
 if(sanitizers)
-	add_compile_options(-fsanitize=${sanitizers} -fno-omit-frame-pointer)
+	# not `function`: it reads what stands before a function, and emitted code may begin at a page
+	add_compile_options(-fsanitize=${sanitizers} -fno-omit-frame-pointer
+		$<$<C_COMPILER_ID:Clang>:-fno-sanitize=function>)
 	add_link_options(-fsanitize=${sanitizers})
 endif()
