@@ -63,6 +63,14 @@ static bool write_file(struct build *b, const char *path, const void *data, size
 	return ok || file_error(b->diag, path, "cannot write");
 }
 
+/* The message is for whoever calls with a signal handler of their own: else the program ends at signals_release. */
+static bool interrupted(struct build *b)
+{
+	if (signals_waiting())
+		diag_add(b->diag, DIAG_FILE, (struct loc){0}, "interrupted");
+	return signals_waiting();
+}
+
 static bool write_objects(struct build *b)
 {
 	for (int i = 0; i < b->modules.count; i++) {
@@ -70,7 +78,8 @@ static bool write_objects(struct build *b)
 		const char *path = arena_printf(&b->arena, "%s/%d.o", b->folder, i);
 
 		b->objects[b->object_count++] = path;
-		if (!write_file(b, path, LLVMGetBufferStart(m), LLVMGetBufferSize(m)))
+		if (interrupted(b) ||
+		    !write_file(b, path, LLVMGetBufferStart(m), LLVMGetBufferSize(m)))
 			return false;
 	}
 	if (b->p->weight_bytes) {
@@ -80,7 +89,7 @@ static bool write_objects(struct build *b)
 		if (!weights_write_object(b->p, &b->emit, path, b->diag))
 			return false;
 	}
-	return true;
+	return !interrupted(b);
 }
 
 static bool write_text(struct build *b, const char *path)
@@ -189,7 +198,7 @@ static bool build(struct build *b, const char *output, struct compile_report *r)
 	}
 	file = arena_printf(&b->arena, "%s/output", b->folder);
 	start = now_ms();
-	ok = make_file(b, file) && publish(b, file, output);
+	ok = make_file(b, file) && !interrupted(b) && publish(b, file, output);
 	r->link_ms = now_ms() - start;
 	if (ok)
 		fill_report(b, output, r);

@@ -1,9 +1,11 @@
 /* link.c: running the linker. Shared libraries need only libc.so; executables the C start files too. */
 #define _GNU_SOURCE /* pipe2 */
 #include "backend/modules.h"
+#include "backend/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -94,6 +96,20 @@ static const char *find_runtime(struct arena *a)
 	return access(HONE_RUNTIME_ARCHIVE, R_OK) ? NULL : HONE_RUNTIME_ARCHIVE;
 }
 
+/* Waits for the command's output to go on or to end; false if a signal asks to stop instead. */
+static bool more(int fd)
+{
+	struct pollfd wait = {.fd = fd, .events = POLLIN};
+
+	while (!signals_waiting()) {
+		int found = poll(&wait, 1, 50);
+
+		if (found > 0 || (found < 0 && errno != EINTR))
+			return true;
+	}
+	return false;
+}
+
 /* The command's output, at most this much of it, for the message. */
 static void read_all(int fd, char *text, size_t size)
 {
@@ -101,8 +117,8 @@ static void read_all(int fd, char *text, size_t size)
 	ssize_t n;
 	char rest[4096];
 
-	while ((n = read(fd, used + 1 < size ? text + used : rest,
-			 used + 1 < size ? size - used - 1 : sizeof(rest))) > 0)
+	while (more(fd) && (n = read(fd, used + 1 < size ? text + used : rest,
+				     used + 1 < size ? size - used - 1 : sizeof(rest))) > 0)
 		used += used + 1 < size ? (size_t)n : 0;
 	while (used && text[used - 1] == '\n')
 		used--;
@@ -125,9 +141,10 @@ static bool run(struct arena *a, struct command *c, struct diag *d)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, fds[1], 1);
 	posix_spawn_file_actions_adddup2(&actions, fds[1], 2);
-	posix_spawnattr_init(&attributes); /* signals that wait here end the linker */
+	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setsigmask(&attributes, (sigemptyset(&none), &none));
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+	posix_spawnattr_setpgroup(&attributes, 0); /* to be stopped with what it started */
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
 	error = posix_spawn(&child, c->at[0], &actions, &attributes, (char **)c->at, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attributes);
@@ -138,8 +155,12 @@ static bool run(struct arena *a, struct command *c, struct diag *d)
 	if (error)
 		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "cannot run %s: %s", c->at[0],
 				strerror(error));
+	if (signals_waiting())
+		kill(-child, SIGKILL);
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
+	if (signals_waiting())
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "%s: interrupted", c->at[0]);
 	if (status)
 		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "the linker %s failed: %s",
 				c->at[0], text);

@@ -70,6 +70,10 @@ static bool write_ir(struct session *s, const char *output)
 		ok = false;
 	if (side.out && fclose(side.out))
 		ok = false;
+	if (signals_waiting()) {
+		ok = false;
+		errno = EINTR;
+	}
 	if (ok && side.offset)
 		ok = side_made = !rename(side_new, side_path);
 	if (ok && !rename(text_new, output)) {
