@@ -430,6 +430,12 @@ static bool layout_loop(struct layout *l, const struct node *n, int carried, int
 {
 	const struct region *r = n->regions[0];
 
+	for (int i = carried; i < n->out_count; i++)
+		if (dtype_bits(n->out[i]->type.dtype) < 8)
+			return diag_add(l->diag, DIAG_UNSUPPORTED, n->loc,
+					"stacked results of type %s: their slices share bytes",
+					dtype_name(n->out[i]->type.dtype));
+
 	for (int i = 0; i < n->in_count; i++)
 		use(l, n->in[i]);
 	add_carries(l, n, r, carried, first_result);
