@@ -63,6 +63,22 @@ def nested(depth):
     return b"".join(reversed(parts))
 
 
+def nested_type(depth):
+    """An input of a sequence of a sequence ..., `depth` times."""
+    parts, size = [], 0
+    for _ in range(depth):
+        for field in (1, 4):  # elem_type of a sequence, sequence_type of a type
+            head = varint(field << 3 | 2) + varint(size)
+            parts.append(head)
+            size += len(head)
+    return block(11, block(1, "x") + block(2, b"".join(reversed(parts))))
+
+
+def groups(depth):
+    """Groups of an unknown field in one another: three bytes each way."""
+    return varint(100 << 3 | 3) * depth + varint(100 << 3 | 4) * depth
+
+
 four = struct.pack("<4f", 1, -2, 3, -4)
 relu_add = [node("Add", ["x", "w"], ["a"], "add"), node("Relu", ["a"], ["y"], "relu")]
 good = model(relu_add, [tensor("w", [4], raw=four)])
@@ -97,6 +113,9 @@ files = {
     "undefined.onnx": model([node("Relu", ["nowhere"], ["y"], "reader")]),
     "twice.onnx": model([node("Relu", ["x"], ["y"], "one"), node("Relu", ["x"], ["y"], "two")]),
     "nested.onnx": number(1, 7) + block(7, nested(10000)),
+    "types_nested.onnx": number(1, 7) + block(7, nested_type(10000)),
+    "groups.onnx": number(1, 7) + groups(10000),
+    "groups_in_graph.onnx": number(1, 7) + block(7, groups(10000)[:30000]),
     "shapes.onnx": model([node("MatMul", ["x", "w"], ["y"], "product")], [tensor("w", [5, 4], raw=four * 5)]),
     "unsupported.onnx": model([node("NoSuchOp", ["x"], ["a"], "first_bad"),
                                node("AnotherOne", ["a"], ["b"], "second_bad", "my.domain"),
