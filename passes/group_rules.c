@@ -8,9 +8,10 @@
  *                contiguous, and maps of constants (weights that are unpacked); a map of data would be
  *                computed for each output channel, and is left to the kernel before. After it, maps of the
  *                same dims (also those of broadcast operands) and movement that leaves the inner axis whole.
+ *                No reduction: it would take the sums a row at a time, and read all of the weights for each.
  *   reduction    reduce, argreduce, softmax, normalize: its producers are loaded several times. Cheap ones
  *                are computed again; others are kept in a row buffer, so the axes must be the last ones,
- *                constant, and at most 64 KB; after a contraction, its whole last axis.
+ *                constant, and at most 64 KB.
  *   map          of the same dims takes in anything; a broadcast computes its operand again and takes what
  *                is cheap, or a reduction of rows, which does not depend on the axes that are broadcast.
  *   movement     transpose, reshape, slice, pad: every element at most once. expand and gather, which read
@@ -19,7 +20,7 @@
 #include "passes/group.h"
 #include "ir/lower.h"
 
-enum { ROW_BYTES = 64 << 10, CONTRACTION_ROW = 4096, CHEAP_WEIGHT = 12 };
+enum { ROW_BYTES = 64 << 10, CHEAP_WEIGHT = 12 };
 
 static bool is_contraction(const struct node *n)
 {
@@ -183,7 +184,7 @@ static int last_axes(const struct node *n)
 	return count;
 }
 
-static bool reduces_rows(const struct node *n, bool contracts)
+static bool reduces_rows(const struct node *n)
 {
 	const struct type *x = &n->in[0]->type;
 	int count = last_axes(n);
@@ -192,16 +193,14 @@ static bool reduces_rows(const struct node *n, bool contracts)
 
 	if (bytes < 0 || bytes > ROW_BYTES)
 		return false;
-	if (contracts)
-		return count == 1 && x->rank > 1 && row.dims[0]->value <= CONTRACTION_ROW;
 	return count < x->rank || type_bytes_const(x) >= 0;
 }
 
 static bool reduction_takes(const struct cluster *from, const struct node *n, int i)
 {
-	if (i != 0 || from->sealed)
+	if (i != 0 || from->sealed || from->contracts)
 		return false;
-	return cluster_is_cheap(from) || reduces_rows(n, from->contracts);
+	return cluster_is_cheap(from) || reduces_rows(n);
 }
 
 /* ---- maps ---- */
@@ -236,9 +235,6 @@ static bool map_takes(const struct cluster *from, const struct node *n, const st
 bool cluster_takes(const struct cluster *k, const struct cluster *from, const struct node *n, int i)
 {
 	if (from->closed || (k->reduces && from->reduces && (k->contracts || from->contracts)))
-		if (from->closed || !is_reduction(n) || k->nodes.count > 1)
-			return false;
-	if (k->contracts && from->contracts)
 		return false;
 	if (is_contraction(n))
 		return contraction_takes(from);
@@ -274,8 +270,8 @@ bool cluster_takes_inner(struct cluster *k, const struct value *v, struct node *
 		bool keeps = n->op == OP_softmax || n->op == OP_normalize ||
 			     (n->op == OP_reduce && ATTRS_OF(reduce, n)->keep);
 
-		if (k->sealed || !keeps || !same_dims(&n->in[0]->type, &v->type) ||
-		    !reduces_rows(n, k->contracts))
+		if (k->sealed || k->contracts || !keeps || !same_dims(&n->in[0]->type, &v->type) ||
+		    !reduces_rows(n))
 			return false;
 		for (int i = 1; i < n->in_count; i++)
 			if (!value_const(n->in[i]))
