@@ -154,7 +154,8 @@ static bool make_file(struct build *b, const char *file)
 	default:
 		return write_objects(b) &&
 		       link_objects(o->target, o->kind == EMIT_EXE, o->linker, b->object_count,
-				    b->objects, file, b->emit.prefix, &b->arena, b->diag);
+				    b->objects, file, b->emit.prefix, o->keep_symbols, &b->arena,
+				    b->diag);
 	}
 }
 

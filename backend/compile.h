@@ -17,6 +17,7 @@ struct compile_options {
 	const char
 		*linker; /* NULL: the one found when hone was built, then ld.lld, lld, cc on PATH */
 	bool save_temps; /* keep objects beside the output */
+	bool keep_symbols; /* do not strip: perf and debuggers see the kernels' names */
 };
 
 struct compile_report {
@@ -29,8 +30,10 @@ struct compile_report {
 bool compile_graph(struct graph *g, const struct compile_options *o, const char *output,
 		   struct compile_report *report, struct diag *d);
 
-/* The engine that compiles in-process through LLJIT: the same emitter as compile_graph. Lives in `a`. */
-struct engine *jit_engine(const struct target *t, struct arena *a);
+/* The engine that compiles in-process through LLJIT: the same emitter as compile_graph. Lives in `a`.
+ * profile: where the kernels of what is compiled next are timed (profile.h), or NULL. */
+struct profile;
+struct engine *jit_engine(const struct target *t, struct profile *profile, struct arena *a);
 /* The model of a program that this engine compiled; lives as long as the program. */
 const hone_model *jit_model(const struct engine_program *p);
 

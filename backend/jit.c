@@ -2,6 +2,7 @@
  * one inside this process; its functions are given as absolute symbols. */
 #include "backend/compile.h"
 #include "backend/modules.h"
+#include "backend/profile.h"
 #include "runtime/table.h"
 
 #include <llvm-c/LLJIT.h>
@@ -22,6 +23,7 @@ struct engine_program {
 
 struct jit_state {
 	const struct target *target;
+	struct profile *profile;
 };
 
 /* ---- symbols ---- */
@@ -165,13 +167,26 @@ static void jit_release(struct engine_program *g)
 	free(g);
 }
 
-static bool build(struct engine_program *g, struct program *p, const struct target *t,
+static void attach(struct profile *profile, struct program *p, const struct emit_options *o)
+{
+	const char **names = ARENA_ARRAY(p->arena, const char *, p->functions.count + 1);
+
+	for (int i = 0; i < p->functions.count; i++)
+		names[i] = function_symbol(p, o, i);
+	profile_attach(profile, p, names);
+}
+
+static bool build(struct engine_program *g, struct program *p, const struct jit_state *state,
 		  struct diag *d)
 {
-	struct emit_options o = {.name = "jit", .prefix = "", .passes = "", .hash = ""};
+	struct emit_options o = {
+		.name = "jit", .prefix = "", .passes = "", .hash = "", .profile = state->profile};
+	const struct target *t = state->target;
 	struct modules m;
 	bool ok;
 
+	if (o.profile)
+		attach(o.profile, p, &o);
 	if (!modules_emit(p, &o, LLVMObjectFile, false, 2, &m, d))
 		return false;
 	if (p->weight_bytes) {
@@ -201,7 +216,7 @@ static struct engine_program *jit_compile(struct engine *e, struct graph *graph,
 		g->output_count = graph->body->result_count;
 		g->total_count = p->output_count;
 	}
-	if (p && build(g, p, state->target, d))
+	if (p && build(g, p, state, d))
 		return g;
 	jit_release(g);
 	return NULL;
@@ -254,12 +269,13 @@ static bool jit_set_param(struct engine_program *g, const char *name, double val
 
 const hone_model *jit_model(const struct engine_program *p) { return p->model; }
 
-struct engine *jit_engine(const struct target *t, struct arena *a)
+struct engine *jit_engine(const struct target *t, struct profile *profile, struct arena *a)
 {
 	struct engine *e = ARENA_NEW(a, struct engine);
 	struct jit_state *state = ARENA_NEW(a, struct jit_state);
 
 	state->target = t;
+	state->profile = profile;
 	*e = (struct engine){.name = "jit",
 			     .compile = jit_compile,
 			     .run = jit_run,

@@ -214,7 +214,7 @@ static void add_libraries(const struct target *t, struct arena *a, struct comman
 
 bool link_objects(const struct target *t, bool executable, const char *linker, int count,
 		  const char *const *objects, const char *output, const char *export_prefix,
-		  struct arena *a, struct diag *d)
+		  bool keep_symbols, struct arena *a, struct diag *d)
 {
 	const char *program = find_linker(a, linker), *runtime = find_runtime(a), *script = NULL;
 	struct command c = {0};
@@ -233,7 +233,8 @@ bool link_objects(const struct target *t, bool executable, const char *linker, i
 	add(a, &c, "-o");
 	add(a, &c, output);
 	add(a, &c, "--gc-sections");
-	add(a, &c, "-s");
+	if (!keep_symbols)
+		add(a, &c, "-s");
 	add(a, &c, "--build-id=none");
 	add(a, &c, "-z");
 	add(a, &c, "noexecstack");

@@ -140,6 +140,8 @@ struct emit_options {
 	const char *passes; /* for the table */
 	const char *hash;
 	bool executable; /* also emits main() */
+	struct profile
+		*profile; /* in-process: run() marks every kernel there (profile.h); or NULL */
 };
 
 /* run first: it may add words. */

@@ -1,4 +1,5 @@
 /* run_emit.c: the run function: the program of a model as straight calls of kernels with real control flow. */
+#include "backend/profile.h"
 #include "backend/run_emit.h"
 
 #include <stddef.h>
@@ -245,6 +246,25 @@ static void take_symbols(struct run_emitter *r, const struct site *s)
 		run_stage(r, n);
 }
 
+/* In code that this process runs: the profile's address and function are constants. */
+static void mark(struct run_emitter *r, const struct site *s, int end)
+{
+	struct emitter *e = r->e;
+	LLVMTypeRef types[4] = {e->ptr, e->ptr, e->i32, e->i32}, type;
+	LLVMValueRef args[4], address;
+
+	if (!r->options->profile)
+		return;
+	type = LLVMFunctionType(e->void_, types, 4, 0);
+	address = LLVMConstIntToPtr(const_i64(e, (int64_t)(uintptr_t)r->options->profile), e->ptr);
+	args[0] = address;
+	args[1] = r->frame;
+	args[2] = const_i32(e, (int32_t)(s - r->p->sites.at));
+	args[3] = const_i32(e, end);
+	address = LLVMConstIntToPtr(const_i64(e, (int64_t)(uintptr_t)profile_mark), e->ptr);
+	LLVMBuildCall2(e->builder, type, address, args, 4, "");
+}
+
 static void run_site(struct run_emitter *r, const struct site *s)
 {
 	struct emitter *e = r->e;
@@ -254,7 +274,9 @@ static void run_site(struct run_emitter *r, const struct site *s)
 		return;
 	reserve_results(r, s->node);
 	store_buffers(r, s);
+	mark(r, s, 0);
 	call_kernel(r, s);
+	mark(r, s, 1);
 	if (s->abi.can_fail) {
 		code = LLVMBuildLoad2(e->builder, e->i32,
 				      frame_field(e, r->frame, FAIL_FIELD(code)), "");

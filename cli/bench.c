@@ -1,6 +1,7 @@
 /* bench.c: hone bench: latency percentiles of one model. */
 #include "cli/commands.h"
 #include "cli/json.h"
+#include "cli/profile.h"
 #include "cli/session.h"
 #include "cli/tensors.h"
 
@@ -26,7 +27,7 @@ static int compare(const void *x, const void *y)
 
 struct bench_options {
 	struct list inputs;
-	const char *threads;
+	const char *threads, *profile;
 	double seconds;
 	int64_t seed;
 };
@@ -133,18 +134,32 @@ static bool bench(struct session *s, const struct bench_options *o)
 {
 	struct tensors in = {0};
 	int threads[8], count = parse_threads(o->threads, threads, &s->diag);
-	bool ok = count && session_compile(s);
+	bool ok = count != 0;
+
+	if (ok && o->profile && is_library(s->path))
+		ok = diag_add(
+			&s->diag, DIAG_USAGE, (struct loc){.file = s->path},
+			"--profile needs the model (.onnx or .hir): a compiled library has no "
+			"marks around its kernels; see --keep-symbols for perf");
+	if (ok && o->profile)
+		s->profile = profile_new();
+	ok = ok && session_compile(s);
 
 	ok = ok && (o->inputs.count ? inputs_read(s->compiled, &o->inputs, &s->arena, &in, &s->diag)
 				    : inputs_random(s->compiled, o->seed, &s->dims, &in, &s->diag));
 	for (int i = 0; ok && i < count; i++) {
 		struct bench_result r = {.threads = threads[i]};
 
+		if (o->profile) {
+			ok = profile_report(s, &in, threads[i], o->seconds, o->profile);
+			continue;
+		}
 		ok = measure(s, &in, o->seconds, &r);
 		if (ok)
 			print_result(s, &r, i, count);
 	}
 	tensors_free(&in);
+	profile_free(s->profile);
 	return ok;
 }
 
@@ -158,6 +173,8 @@ int command_bench(int argc, char **argv)
 		{"seconds", OPTION_REAL, &o.seconds, "S", "how long each (default 1)"},
 		{"input", OPTION_LIST, &o.inputs, "FILE..", "inputs (default: random ones)"},
 		{"seed", OPTION_INT, &o.seed, "N", "for random inputs (default 1)"},
+		{"profile", OPTION_OPTIONAL, &o.profile, "TRACE.json",
+		 "time of each kernel beside its bound; a file gets a Chrome trace"},
 		{NULL, OPTION_FLAG, NULL, NULL, NULL}};
 	enum parsed parsed = session_parse(&s, command_row("bench"), argc, argv, own, NULL);
 	bool ok = parsed == PARSED_OK && bench(&s, &o);

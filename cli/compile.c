@@ -182,6 +182,8 @@ int command_compile(int argc, char **argv)
 		 "instead of the one found when hone was built"},
 		{"save-temps", OPTION_FLAG, &o.save_temps, NULL,
 		 "keep the objects beside the output"},
+		{"keep-symbols", OPTION_FLAG, &o.keep_symbols, NULL,
+		 "do not strip: perf shows kernels by the names that bench --profile gives"},
 		{NULL, OPTION_FLAG, NULL, NULL, NULL}};
 	enum parsed parsed =
 		session_parse(&s, command_row("compile"), argc, argv, own,

@@ -3,17 +3,19 @@
 
 #include <stdio.h>
 
-void json_text(const char *s)
+void json_write(FILE *out, const char *s)
 {
-	putchar('"');
+	putc('"', out);
 	for (; *s; s++) {
 		if ((unsigned char)*s < 32 || *s == '"' || *s == '\\')
-			printf("\\u%04x", (unsigned char)*s);
+			fprintf(out, "\\u%04x", (unsigned char)*s);
 		else
-			putchar(*s);
+			putc(*s, out);
 	}
-	putchar('"');
+	putc('"', out);
 }
+
+void json_text(const char *s) { json_write(stdout, s); }
 
 void json_field(bool first, const char *name, const char *s)
 {

@@ -19,8 +19,12 @@ static void print_table(const struct option *o)
 	for (; o && o->name; o++) {
 		char left[64];
 
-		snprintf(left, sizeof(left), "%s%s%s%s", strlen(o->name) == 1 ? "-" : "--", o->name,
-			 o->value ? " " : "", o->value ? o->value : "");
+		snprintf(left, sizeof(left), "%s%s%s%s%s", strlen(o->name) == 1 ? "-" : "--",
+			 o->name,
+			 o->kind == OPTION_OPTIONAL ? "[="
+			 : o->value                 ? " "
+						    : "",
+			 o->value ? o->value : "", o->kind == OPTION_OPTIONAL ? "]" : "");
 		printf("  %-28s %s\n", left, o->help);
 	}
 }
@@ -70,6 +74,10 @@ static bool take(const struct command *c, const struct option *o, struct words *
 	if (o->kind == OPTION_FLAG) {
 		*(bool *)o->at = true;
 		return !value || usage_error(d, c, word, "takes no value");
+	}
+	if (o->kind == OPTION_OPTIONAL) {
+		*(const char **)o->at = value ? value : "";
+		return true;
 	}
 	if (!value) {
 		if (w->at + 1 >= w->argc)

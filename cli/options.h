@@ -5,11 +5,12 @@
 #include "ir/diag.h"
 
 enum option_kind {
-	OPTION_FLAG, /* *(bool *)at = true */
-	OPTION_TEXT, /* *(const char **)at = the value */
-	OPTION_INT,  /* *(int64_t *)at */
-	OPTION_REAL, /* *(double *)at */
-	OPTION_LIST, /* appended to *(struct list *)at; takes all words up to the next option */
+	OPTION_FLAG,     /* *(bool *)at = true */
+	OPTION_TEXT,     /* *(const char **)at = the value */
+	OPTION_OPTIONAL, /* the same, "" without one: a value only after `=` */
+	OPTION_INT,      /* *(int64_t *)at */
+	OPTION_REAL,     /* *(double *)at */
+	OPTION_LIST,     /* appended to *(struct list *)at; takes all words up to the next option */
 };
 
 struct list {

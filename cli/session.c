@@ -122,7 +122,7 @@ bool session_compile(struct session *s)
 	if (!s->target.host)
 		return diag_add(&s->diag, DIAG_USAGE, (struct loc){0},
 				"this machine does not run code for %s", s->target.spec);
-	s->engine = jit_engine(&s->target, &s->arena);
+	s->engine = jit_engine(&s->target, s->profile, &s->arena);
 	s->program = s->engine->compile(s->engine, s->graph, 0, NULL, &s->diag);
 	if (!s->program)
 		return false;

@@ -25,6 +25,7 @@ struct session {
 	const hone_model *compiled; /* of a library, or made in-process */
 	struct engine *engine;
 	struct engine_program *program;
+	struct profile *profile; /* set before session_compile to have kernels timed; or NULL */
 	void (*observe)(void *self, const char *pass, const struct graph *g, int changes,
 			double ms);
 	void *observe_self;

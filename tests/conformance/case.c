@@ -281,7 +281,7 @@ static bool compile_and_run(struct run *r, const struct how *how)
 {
 	const struct pipeline_options options = {.passes = how->passes, .verify_each = true};
 
-	r->engine = how->interpret ? &interpreter : jit_engine(how->target, &r->arena);
+	r->engine = how->interpret ? &interpreter : jit_engine(how->target, NULL, &r->arena);
 	stage(r, "in the passes");
 	if (!pipeline_run(r->graph, &options, &interpreter, &r->diag))
 		return false;

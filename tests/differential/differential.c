@@ -244,7 +244,7 @@ static enum outcome run_case(const struct options *o, uint64_t seed, int steps, 
 			result = FAILED;
 		} else {
 			if (target_resolve(o->cpu, NULL, &g.arena, &target, &g.diag))
-				native = jit_engine(&target, &g.arena);
+				native = jit_engine(&target, NULL, &g.arena);
 			result = native ? judge_variant(&g, v, native) : FAILED;
 		}
 	}
