@@ -1,5 +1,6 @@
 /* abi.c: what the function of a kernel needs, and emission by driver. */
 #include "backend/call.h"
+#include "backend/contract.h"
 
 static dim round_up(struct dim_pool *p, dim bytes)
 {
@@ -24,6 +25,14 @@ static void add_scratch(struct kernel_abi *abi, struct dim_pool *p, struct arena
 	abi->scratch_bytes = bytes;
 }
 
+static bool analyze(const struct kernel *k, struct arena *a, struct loops_info *info)
+{
+	struct contract c;
+
+	return k->plan.driver == DRIVER_CONTRACT ? contract_analyze(k, a, info, &c)
+						 : loops_analyze(k, a, info);
+}
+
 bool kernel_abi_of(const struct kernel *k, struct arena *a, struct kernel_abi *abi)
 {
 	struct dim_pool *p = k->exprs->dims;
@@ -46,7 +55,7 @@ bool kernel_abi_of(const struct kernel *k, struct arena *a, struct kernel_abi *a
 		return true;
 	}
 	info = ARENA_NEW(a, struct loops_info);
-	if (!loops_analyze(k, a, info))
+	if (!analyze(k, a, info))
 		return false;
 	abi->word_count = info->words.count;
 	abi->words = info->words.at;
@@ -65,5 +74,9 @@ bool emit_kernel(struct emitter *e, const struct kernel *k, const struct kernel_
 
 	if (!fn)
 		fn = emitter_function(e, name, LLVMFunctionType(e->void_, params, 6, 0), true);
-	return kernel_is_call(k) ? emit_call(e, k, abi, fn, d) : emit_loops(e, k, abi, fn, d);
+	switch (k->plan.driver) {
+	case DRIVER_CALL: return emit_call(e, k, abi, fn, d);
+	case DRIVER_CONTRACT: return emit_contract(e, k, abi, fn, d);
+	default: return emit_loops(e, k, abi, fn, d);
+	}
 }

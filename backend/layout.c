@@ -165,48 +165,85 @@ static void add_alias(struct layout *l, const struct value *from, const struct v
 
 /* ---- constants ---- */
 
+static int find_constant(const struct program *p, const struct constant *c)
+{
+	for (int i = 0; c->tensor->kind == TENSOR_BYTES && i < p->constants.count; i++) {
+		const struct constant *other = &p->constants.at[i];
+
+		if (other->tensor->kind == TENSOR_BYTES && other->tensor->data == c->tensor->data &&
+		    other->bytes == c->bytes &&
+		    !memcmp(&other->packing, &c->packing, sizeof(c->packing)))
+			return i;
+	}
+	return -1;
+}
+
+static int keep_constant(struct program *p, const struct constant *c)
+{
+	int at = find_constant(p, c);
+
+	if (at >= 0)
+		return at;
+	ARENA_PUSH(p->arena, &p->constants, *c);
+	return p->constants.count - 1;
+}
+
 static bool add_constant(struct layout *l, const struct node *n)
 {
 	const struct value *v = n->out[0];
 	int64_t count = type_count_const(&v->type);
-	struct constant c = {.tensor = value_const(v), .type = v->type};
+	struct constant c = {.tensor = value_const(v), .type = v->type, .packing.buffer = -1};
 
 	if (v->type.dtype == DT_STRING)
 		return diag_add(l->diag, DIAG_UNSUPPORTED, n->loc, "constants of type string");
 	c.bytes = dtype_bytes(v->type.dtype, count);
-	c.offset = l->p->weight_bytes;
-	for (int i = 0; c.tensor->kind == TENSOR_BYTES && i < l->p->constants.count; i++) {
-		const struct constant *other = &l->p->constants.at[i];
-
-		if (other->tensor->kind == TENSOR_BYTES && other->tensor->data == c.tensor->data &&
-		    other->bytes == c.bytes) {
-			l->p->places[v->id] = (struct place){.kind = PLACE_CONST, .constant = i};
-			return true;
-		}
-	}
 	l->p->places[v->id] =
-		(struct place){.kind = PLACE_CONST, .constant = l->p->constants.count};
-	l->p->weight_bytes += (c.bytes + 127) / 64 * 64; /* 64 bytes of slack after each */
-	ARENA_PUSH(l->p->arena, &l->p->constants, c);
+		(struct place){.kind = PLACE_CONST, .constant = keep_constant(l->p, &c)};
 	return true;
+}
+
+/* The value's data is read as it stands in the model. */
+static void want_constant(struct program *p, const struct value *v)
+{
+	if (p->places[v->id].kind == PLACE_CONST)
+		p->constants.at[p->places[v->id].constant].used = true;
+}
+
+static void place_constants(struct program *p)
+{
+	for (int i = 0; i < p->constants.count; i++) {
+		struct constant *c = &p->constants.at[i];
+
+		if (!c->used)
+			continue;
+		c->offset = p->weight_bytes;
+		p->weight_bytes += (c->bytes + 127) / 64 * 64; /* 64 bytes of slack after each */
+	}
+}
+
+static bool write_constant(const struct constant *c,
+			   bool (*write)(void *self, const void *data, int64_t size), void *self)
+{
+	struct arena scratch = {0};
+	const void *data =
+		tensor_bytes(c->tensor, c->type.dtype, type_count_const(&c->type), &scratch);
+	bool ok = c->packing.buffer < 0 ? write(self, data, c->bytes)
+					: packing_write(&c->packing, data, write, self);
+
+	arena_free(&scratch);
+	return ok;
 }
 
 bool program_write_weights(const struct program *p,
 			   bool (*write)(void *self, const void *data, int64_t size), void *self)
 {
 	static const unsigned char zeros[128];
-	struct arena scratch = {0};
 
 	for (int i = 0; i < p->constants.count; i++) {
 		const struct constant *c = &p->constants.at[i];
-		int64_t end = i + 1 < p->constants.count ? c[1].offset : p->weight_bytes;
-		const void *data = tensor_bytes(c->tensor, c->type.dtype,
-						type_count_const(&c->type), &scratch);
-		bool ok = write(self, data, c->bytes) &&
-			  write(self, zeros, end - c->offset - c->bytes);
 
-		arena_free(&scratch);
-		if (!ok)
+		if (c->used && (!write_constant(c, write, self) ||
+				!write(self, zeros, (c->bytes + 127) / 64 * 64 - c->bytes)))
 			return false;
 	}
 	return true;
@@ -301,6 +338,34 @@ static int place_words(struct program *p, const struct kernel_abi *abi)
 	return base;
 }
 
+/* Which constants the kernel reads, and the one that it reads packed. */
+static void use_constants(struct layout *l, struct site *s)
+{
+	struct program *p = l->p;
+	const struct kernel *k = s->kernel;
+	struct packing packing;
+
+	contract_packing(k, &packing);
+	s->packed_buffer = packing.buffer;
+	for (int i = 0; i < k->buffers.count; i++) {
+		const struct value *v = k->buffers.at[i].value;
+		struct constant c;
+
+		if (!v || p->places[v->id].kind != PLACE_CONST)
+			continue;
+		if (i != packing.buffer) {
+			want_constant(p, v);
+			continue;
+		}
+		c = p->constants.at[p->places[v->id].constant];
+		c.packing = packing;
+		c.packing.buffer = 0; /* the same for every reader */
+		c.bytes = packing_bytes(&packing);
+		c.used = true;
+		s->packed_constant = keep_constant(p, &c);
+	}
+}
+
 static bool add_site(struct layout *l, const struct node *n)
 {
 	enum { FORK_OPERATIONS = 100000 }; /* about 20 us of vector work */
@@ -317,6 +382,7 @@ static bool add_site(struct layout *l, const struct node *n)
 	    !kernel_abi_of(s.kernel, p->arena, &s.abi))
 		return false;
 	s.function = find_function(l, s.kernel, &s.abi);
+	use_constants(l, &s);
 	s.origin = add_origin(l, n);
 	s.word_base = place_words(p, &s.abi);
 	s.forks = work(s.kernel, s.kernel->body) >= FORK_OPERATIONS;
@@ -489,14 +555,18 @@ static bool layout_region(struct layout *l, const struct region *r)
 {
 	for (const struct node *n = r->first; n; n = n->next) {
 		l->p->step_count++;
+		for (int i = 0; !(op_table[n->op].flags & OP_LOWERS) && i < n->in_count; i++)
+			want_constant(l->p, n->in[i]);
 		if (!layout_node(l, n))
 			return false;
 		if (n->region_count)
 			l->p->step_count++;
 	}
 	l->p->step_count++;
-	for (int i = 0; i < r->result_count; i++)
+	for (int i = 0; i < r->result_count; i++) {
+		want_constant(l->p, r->results[i]);
 		use(l, r->results[i]);
+	}
 	return true;
 }
 
@@ -648,11 +718,14 @@ struct program *program_layout(struct graph *g, const struct target *t, int extr
 	l.placed = placement_find(g, a);
 	if (!layout_inputs(&l) || !layout_region(&l, g->body))
 		return NULL;
-	for (int i = 0; i < p->output_count; i++)
+	for (int i = 0; i < p->output_count; i++) {
+		want_constant(p, p->results[i]);
 		use(&l, p->results[i]);
+	}
 	if (!layout_outputs(&l))
 		return NULL;
 	resolve_aliases(&l);
+	place_constants(p);
 	add_words(p);
 	return p;
 }

@@ -152,6 +152,23 @@ void axis_bind(struct gen *g, int axis, LLVMValueRef value)
 
 void axis_unbind(struct gen *g, int axis) { g->bound &= ~axis_bit(&g->info, axis); }
 
+struct axis_value axis_rebind(struct gen *g, int axis, LLVMValueRef value)
+{
+	int i = axis_index(g, axis);
+	struct axis_value was = {g->axis[i], g->level[i]};
+
+	axis_bind(g, axis, value);
+	return was;
+}
+
+void axis_restore(struct gen *g, int axis, struct axis_value was)
+{
+	int i = axis_index(g, axis);
+
+	g->axis[i] = was.value;
+	g->level[i] = was.level;
+}
+
 /* ---- statements ---- */
 
 static void emit_list(struct gen *g, const struct stmt *s);
@@ -354,7 +371,7 @@ static void emit_set(struct gen *g, const struct stmt *s)
 {
 	LLVMBuilderRef b = g->e->builder;
 	axis_set axes = g->info.var_axes[s->var];
-	int blocks = gen_depends(g, axes, g->block_axis) ? g->block : 1;
+	int blocks = gen_in_block(g, axes) ? g->block : 1;
 	int vectors = gen_depends(g, axes, g->vector_axis) ? g->unroll : 1;
 	LLVMTypeRef type = variable_type(g, s->var);
 	LLVMValueRef value[COPIES_MAX];
@@ -383,7 +400,7 @@ static void emit_when(struct gen *g, const struct stmt *s)
 	LLVMValueRef test;
 	int mark;
 
-	if (gen_depends(g, axes, g->vector_axis) || gen_depends(g, axes, g->block_axis)) {
+	if (gen_depends(g, axes, g->vector_axis) || gen_in_block(g, axes)) {
 		mark = memo_mark(g);
 		g->conditions[g->condition_count++] = (struct condition){s->value, false};
 		emit_list(g, s->body);
@@ -427,23 +444,29 @@ static void emit_list(struct gen *g, const struct stmt *s)
 
 /* ---- the function ---- */
 
-static LLVMValueRef buffer_base(struct gen *g, int i)
+static LLVMValueRef buffer_pointer(struct gen *g, int i)
+{
+	LLVMValueRef at = gen_i64(g, i);
+
+	at = LLVMBuildGEP2(g->e->builder, g->e->ptr, g->buffers, &at, 1, "");
+	return LLVMBuildLoad2(g->e->builder, g->e->ptr, at, "");
+}
+
+LLVMValueRef gen_scratch(struct gen *g, dim at)
 {
 	LLVMBuilderRef b = g->e->builder;
-	const struct buffer *buffer = &g->k->buffers.at[i];
-	LLVMValueRef at, offset, words[1];
-	int slot = buffer->role == BUFFER_LOCAL ? g->abi->scratch : i;
+	LLVMValueRef word = gen_i64(g, g->abi->scratch_stride_word), offset;
 
-	at = LLVMBuildGEP2(b, g->e->ptr, g->buffers, (words[0] = gen_i64(g, slot), words), 1, "");
-	at = LLVMBuildLoad2(b, g->e->ptr, at, "");
-	if (buffer->role != BUFFER_LOCAL)
-		return at;
-	words[0] = gen_i64(g, g->abi->scratch_stride_word);
-	offset = LLVMBuildLoad2(b, g->e->i64,
-				LLVMBuildGEP2(b, g->e->i64, g->words_ptr, words, 1, ""), "");
-	offset = LLVMBuildMul(b, offset, g->worker, "");
-	words[0] = LLVMBuildAdd(b, offset, gen_dim(g, g->info.local_at[i]), "");
-	return LLVMBuildGEP2(b, g->e->i8, at, words, 1, "");
+	word = LLVMBuildGEP2(b, g->e->i64, g->words_ptr, &word, 1, "");
+	offset = LLVMBuildMul(b, LLVMBuildLoad2(b, g->e->i64, word, ""), g->worker, "");
+	offset = LLVMBuildAdd(b, offset, gen_dim(g, at), "");
+	return LLVMBuildGEP2(b, g->e->i8, buffer_pointer(g, g->abi->scratch), &offset, 1, "");
+}
+
+static LLVMValueRef buffer_base(struct gen *g, int i)
+{
+	return g->k->buffers.at[i].role == BUFFER_LOCAL ? gen_scratch(g, g->info.local_at[i])
+							: buffer_pointer(g, i);
 }
 
 static void open_function(struct gen *g)
@@ -508,7 +531,7 @@ static void set_task(struct gen *g, int i, LLVMValueRef index)
 }
 
 /* The task number as an index per task axis, counted like an odometer. */
-static void emit_tasks(struct gen *g)
+static void emit_tasks(struct gen *g, void (*body)(struct gen *g, void *self), void *self)
 {
 	LLVMBuilderRef b = g->e->builder;
 	LLVMBasicBlockRef leave = gen_block(g, "leave");
@@ -531,7 +554,7 @@ static void emit_tasks(struct gen *g)
 			stop_if_failed(g, leave);
 		for (int i = 0; i < n; i++)
 			set_task(g, i, l.value[i]);
-		emit_list(g, g->k->body);
+		body(g, self);
 		for (int i = n - 1; i >= 0; i--) {
 			LLVMValueRef next = l.value[i], wrap;
 
@@ -552,30 +575,52 @@ static void emit_tasks(struct gen *g)
 	LLVMBuildRetVoid(b);
 }
 
+void gen_open(struct gen *g, struct emitter *e, const struct kernel *k,
+	      const struct kernel_abi *abi, LLVMValueRef fn, struct diag *d)
+{
+	*g = (struct gen){.e = e,
+			  .diag = d,
+			  .k = k,
+			  .abi = abi,
+			  .fn = fn,
+			  .vector_axis = -1,
+			  .lanes = 1,
+			  .unroll = 1,
+			  .block_axis = -1,
+			  .block_outer = -1,
+			  .block_inner = 1,
+			  .block = 1,
+			  .most_block = 1};
+}
+
+void gen_function(struct gen *g, void (*body)(struct gen *g, void *self), void *self)
+{
+	const struct kernel *k = g->k;
+
+	g->word = ARENA_ARRAY(&g->arena, LLVMValueRef, g->info.words.count + 1);
+	g->base = ARENA_ARRAY(&g->arena, LLVMValueRef, k->buffers.count + 1);
+	g->vars = arena_array(&g->arena, (size_t)k->vars.count + 1, sizeof(*g->vars));
+	g->var_types = arena_array(&g->arena, (size_t)k->vars.count + 1, sizeof(*g->var_types));
+	open_function(g);
+	emit_tasks(g, body, self);
+}
+
+static void emit_body(struct gen *g, void *self)
+{
+	(void)self;
+	emit_list(g, g->k->body);
+}
+
 bool emit_loops(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi,
 		LLVMValueRef fn, struct diag *d)
 {
-	struct gen g = {.e = e,
-			.diag = d,
-			.k = k,
-			.abi = abi,
-			.fn = fn,
-			.vector_axis = -1,
-			.lanes = 1,
-			.unroll = 1,
-			.block_axis = -1,
-			.block = 1,
-			.most_block = 1};
-	bool ok = loops_analyze(k, &g.arena, &g.info);
+	struct gen g;
+	bool ok;
 
+	gen_open(&g, e, k, abi, fn, d);
+	ok = loops_analyze(k, &g.arena, &g.info);
 	if (ok) {
-		g.word = ARENA_ARRAY(&g.arena, LLVMValueRef, g.info.words.count + 1);
-		g.base = ARENA_ARRAY(&g.arena, LLVMValueRef, k->buffers.count + 1);
-		g.vars = arena_array(&g.arena, (size_t)k->vars.count + 1, sizeof(*g.vars));
-		g.var_types =
-			arena_array(&g.arena, (size_t)k->vars.count + 1, sizeof(*g.var_types));
-		open_function(&g);
-		emit_tasks(&g);
+		gen_function(&g, emit_body, NULL);
 		ok = !g.failed;
 	} else {
 		diag_add(d, DIAG_UNSUPPORTED, (struct loc){0},

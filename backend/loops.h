@@ -127,6 +127,9 @@ struct gen {
 	axis_set bound;
 	/* the shape of what is emitted now */
 	int vector_axis, lanes, unroll, block_axis, block;
+	/* A block over two axes: copy b is iteration b % block_inner of block_axis and b / block_inner of
+	 * block_outer. -1: over block_axis alone. */
+	int block_outer, block_inner;
 	int most_block; /* of the block loop around, also in its remainder: sums must be the same there */
 	LLVMValueRef tail; /* mask of the lanes that exist, or NULL: all */
 	/* conditions under which it runs */
@@ -163,6 +166,8 @@ struct loop {
 LLVMValueRef gen_i64(struct gen *g, int64_t x);
 LLVMValueRef gen_dim(struct gen *g, dim d);
 bool gen_constant(LLVMValueRef v, int64_t *x);
+/* Where this worker's scratch memory has offset `at` (bytes). */
+LLVMValueRef gen_scratch(struct gen *g, dim at);
 LLVMBasicBlockRef gen_block(struct gen *g, const char *name);
 /* For index from low while < high by step; false when it provably has no iteration (nothing was opened). */
 bool loop_open(struct gen *g, struct loop *l, LLVMValueRef low, LLVMValueRef high, int64_t step,
@@ -172,6 +177,14 @@ void loop_close(struct gen *g, struct loop *l, const LLVMValueRef *next);
 LLVMValueRef gen_round_down(struct gen *g, LLVMValueRef low, LLVMValueRef high, int64_t step);
 void axis_bind(struct gen *g, int axis, LLVMValueRef value);
 void axis_unbind(struct gen *g, int axis);
+/* Gives a bound axis another value for a while; what was emitted with the first must be forgotten before
+ * (memo_release) or not depend on it. */
+struct axis_value {
+	LLVMValueRef value;
+	int level;
+};
+struct axis_value axis_rebind(struct gen *g, int axis, LLVMValueRef value);
+void axis_restore(struct gen *g, int axis, struct axis_value was);
 
 int memo_mark(struct gen *g);
 void memo_release(struct gen *g, int mark);
@@ -180,6 +193,9 @@ void memo_forget_changeable(struct gen *g, int mark);
 void memo_add(struct gen *g, struct memo **list, struct memo m);
 
 bool gen_depends(struct gen *g, axis_set axes, int axis);
+bool gen_in_block(struct gen *g, axis_set axes); /* depends on an axis of the block */
+/* Iterations from copy 0 to copy b along this axis: 0 when it is none of the block. */
+int gen_block_step(const struct gen *g, int axis, int b);
 bool gen_is_vector(struct gen *g, const struct note *n);
 struct copy gen_copy_of(struct gen *g, axis_set axes, struct copy c);
 LLVMValueRef gen_splat(struct gen *g,
@@ -205,6 +221,12 @@ LLVMValueRef gen_combine(struct gen *g, enum reduce_kind kind, enum dtype t, int
 			 LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef gen_identity(struct gen *g, enum reduce_kind kind, enum dtype t, int lanes);
 bool gen_masks_cheap(struct gen *g, int bits);
+
+/* What all drivers of loops share: a gen without info, and the function around body(self), which computes the
+ * task whose ranges are in task_low and task_high. Needs g->info. */
+void gen_open(struct gen *g, struct emitter *e, const struct kernel *k,
+	      const struct kernel_abi *abi, LLVMValueRef fn, struct diag *d);
+void gen_function(struct gen *g, void (*body)(struct gen *g, void *self), void *self);
 
 /* Fills fn. */
 bool emit_loops(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi,

@@ -46,7 +46,7 @@ static int term_level(struct gen *g, const struct term *t)
 	if ((n->axes & ~g->bound) || n->unsafe || n->buffers || n->vars)
 		return -1;
 	if (t->value->op != EXPR_AXIS &&
-	    (gen_depends(g, n->axes, g->vector_axis) || gen_depends(g, n->axes, g->block_axis)))
+	    (gen_depends(g, n->axes, g->vector_axis) || gen_in_block(g, n->axes)))
 		return -1;
 	for (int i = 0; i < g->info.axis_count; i++) {
 		if ((n->axes >> i & 1) && g->level[i] > level)
@@ -148,8 +148,8 @@ static struct place place_of(struct gen *g, struct access *a, struct copy c)
 		const struct note *n = note_of(&g->info, t->value);
 
 		if (t->value->op == EXPR_AXIS) {
-			if (is_axis(t->value, g->block_axis))
-				add_copies(g, c.b, t->coef, &shift, &sum);
+			add_copies(g, gen_block_step(g, t->value->index, c.b), t->coef, &shift,
+				   &sum);
 			if (is_axis(t->value, g->vector_axis)) {
 				add_copies(g, (int64_t)c.u * g->lanes, t->coef, &shift, &sum);
 				p.stride = g->lanes > 1 ? gen_dim(g, t->coef) : NULL;
@@ -609,7 +609,7 @@ void gen_store(struct gen *g, const struct stmt *s)
 
 	for (int i = 0; i < a->count; i++)
 		axes |= note_of(&g->info, a->terms[i].value)->axes;
-	blocks = gen_depends(g, axes, g->block_axis) ? g->block : 1;
+	blocks = gen_in_block(g, axes) ? g->block : 1;
 	vectors = gen_depends(g, axes, g->vector_axis) ? g->unroll : 1;
 	/* all loads before the stores, which might alias them; a combining store reads what the one before wrote */
 	for (int i = 0; i < blocks * vectors; i++)

@@ -351,7 +351,8 @@ const struct loops_nest *nest_of(const struct kernel *k, const struct stmt *s)
 {
 	int n = 0;
 
-	if (!nth_write(k->body, s, &n) || n >= k->plan.loops.count)
+	if (k->plan.driver != DRIVER_LOOPS || !nth_write(k->body, s, &n) ||
+	    n >= k->plan.loops.count)
 		return NULL;
 	return &k->plan.loops.nests[n];
 }

@@ -415,7 +415,7 @@ LLVMValueRef gen_reduce(struct gen *g, const struct expr *e, struct copy c)
 	LLVMValueRef result = NULL, tail = g->tail;
 	int axis = g->vector_axis, lanes = g->lanes, unroll = g->unroll, own = 1;
 
-	r.blocks = gen_depends(g, n->axes, g->block_axis) ? g->block : 1;
+	r.blocks = gen_in_block(g, n->axes) ? g->block : 1;
 	r.vectors = gen_depends(g, n->axes, g->vector_axis) ? g->unroll : 1;
 	r.lanes = gen_is_vector(g, n) ? g->lanes : 1;
 	for (int i = 0; i < e->axis_count; i++)

@@ -50,6 +50,20 @@ bool gen_depends(struct gen *g, axis_set axes, int axis)
 	return axis >= 0 && (axes & axis_bit(&g->info, axis));
 }
 
+bool gen_in_block(struct gen *g, axis_set axes)
+{
+	return gen_depends(g, axes, g->block_axis) || gen_depends(g, axes, g->block_outer);
+}
+
+int gen_block_step(const struct gen *g, int axis, int b)
+{
+	if (axis < 0)
+		return 0;
+	if (axis == g->block_axis)
+		return g->block_outer < 0 ? b : b % g->block_inner;
+	return axis == g->block_outer ? b / g->block_inner : 0;
+}
+
 bool gen_is_vector(struct gen *g, const struct note *n)
 {
 	return g->lanes > 1 && gen_depends(g, n->axes, g->vector_axis);
@@ -57,8 +71,15 @@ bool gen_is_vector(struct gen *g, const struct note *n)
 
 struct copy gen_copy_of(struct gen *g, axis_set axes, struct copy c)
 {
-	return (struct copy){gen_depends(g, axes, g->block_axis) ? c.b : 0,
-			     gen_depends(g, axes, g->vector_axis) ? c.u : 0};
+	int u = gen_depends(g, axes, g->vector_axis) ? c.u : 0;
+
+	if (!gen_in_block(g, axes))
+		return (struct copy){0, u};
+	if (g->block_outer >= 0 && !gen_depends(g, axes, g->block_outer))
+		return (struct copy){c.b % g->block_inner, u};
+	if (g->block_outer >= 0 && !gen_depends(g, axes, g->block_axis))
+		return (struct copy){c.b - c.b % g->block_inner, u};
+	return (struct copy){c.b, u};
 }
 
 static bool is_vector_type(LLVMValueRef v)
@@ -283,8 +304,8 @@ static LLVMValueRef axis_value(struct gen *g, const struct note *n, struct copy 
 	while (!(n->axes >> i & 1))
 		i++;
 	v = g->axis[i];
-	if (n->e->index == g->block_axis && c.b)
-		v = LLVMBuildAdd(b, v, gen_i64(g, c.b), "");
+	if (gen_block_step(g, n->e->index, c.b))
+		v = LLVMBuildAdd(b, v, gen_i64(g, gen_block_step(g, n->e->index, c.b)), "");
 	if (n->e->index != g->vector_axis)
 		return v;
 	if (c.u)
@@ -442,7 +463,7 @@ struct hoist {
 static void hoist_ready(struct hoist *h, const struct note *n)
 {
 	struct gen *g = h->g;
-	int blocks = gen_depends(g, n->axes, g->block_axis) ? g->block : 1;
+	int blocks = gen_in_block(g, n->axes) ? g->block : 1;
 	int vectors = gen_depends(g, n->axes, g->vector_axis) ? g->unroll : 1;
 
 	for (int b = 0; b < blocks; b++) {

@@ -9,6 +9,7 @@
 #define BACKEND_PROGRAM_H
 
 #include "backend/emit.h"
+#include "backend/packing.h"
 #include "runtime/program.h"
 
 enum place_kind { PLACE_NONE, PLACE_CONST, PLACE_SLOT };
@@ -29,10 +30,13 @@ struct slot {
 	int bytes_word; /* -1: none */
 };
 
+/* Data in the weights section: a constant as it is, or in the panels that a kernel's plan wants. */
 struct constant {
 	const struct tensor *tensor;
 	struct type type;
-	int64_t offset, bytes;
+	int64_t offset, bytes;  /* bytes: as it stands there */
+	struct packing packing; /* buffer -1: as it is */
+	bool used;              /* else it is left out: all readers have it packed */
 };
 
 /* A kernel function: equal kernels share one. */
@@ -47,9 +51,10 @@ struct site {
 	struct kernel *kernel;
 	struct kernel_abi abi;
 	int function, word_base;
-	int scratch_slot, bound_slot; /* -1: none */
-	int origin;                   /* index in program.nodes */
-	bool forks;                   /* enough work for several threads */
+	int scratch_slot, bound_slot;       /* -1: none */
+	int packed_buffer, packed_constant; /* the buffer that is read in panels; -1: none */
+	int origin;                         /* index in program.nodes */
+	bool forks;                         /* enough work for several threads */
 };
 
 /* What the two buffers of a loop-carried value, or a stacked output, need. One for each result of a loop or scan. */

@@ -36,20 +36,25 @@ void run_set_slot(struct run_emitter *r, int slot, LLVMValueRef pointer)
 	LLVMBuildStore(r->e->builder, pointer, run_slot_address(r, const_i64(r->e, slot)));
 }
 
+static LLVMValueRef constant_pointer(struct run_emitter *r, int constant)
+{
+	LLVMValueRef offset = const_i64(r->e, r->p->constants.at[constant].offset), weights;
+
+	weights = LLVMBuildLoad2(r->e->builder, r->e->ptr,
+				 frame_field(r->e, r->frame, offsetof(struct hone_frame, weights)),
+				 "");
+	return LLVMBuildGEP2(r->e->builder, r->e->i8, weights, &offset, 1, "");
+}
+
 LLVMValueRef run_pointer(struct run_emitter *r, const struct value *v)
 {
 	const struct place *at = &r->p->places[v->id];
-	LLVMValueRef weights, offset;
 
 	if (at->kind == PLACE_SLOT)
 		return run_slot(r, at->slot);
 	if (at->kind != PLACE_CONST)
 		BUG("value %d has no place", v->id);
-	weights = LLVMBuildLoad2(r->e->builder, r->e->ptr,
-				 frame_field(r->e, r->frame, offsetof(struct hone_frame, weights)),
-				 "");
-	offset = const_i64(r->e, r->p->constants.at[at->constant].offset);
-	return LLVMBuildGEP2(r->e->builder, r->e->i8, weights, &offset, 1, "");
+	return constant_pointer(r, at->constant);
 }
 
 LLVMValueRef run_scalar(struct run_emitter *r, const struct value *v, LLVMTypeRef type)
@@ -199,7 +204,10 @@ static void store_buffers(struct run_emitter *r, const struct site *s)
 
 	for (int i = 0; i < k->buffers.count; i++)
 		if (k->buffers.at[i].role != BUFFER_LOCAL)
-			store_buffer(r, index++, run_pointer(r, k->buffers.at[i].value));
+			store_buffer(r, index++,
+				     i == s->packed_buffer
+					     ? constant_pointer(r, s->packed_constant)
+					     : run_pointer(r, k->buffers.at[i].value));
 	if (s->scratch_slot >= 0)
 		store_buffer(r, s->abi.scratch, run_slot(r, s->scratch_slot));
 	if (s->bound_slot >= 0)

@@ -180,6 +180,25 @@ static void put_nest(struct printer *p, const struct loops_nest *n)
 		fprintf(p->out, " block=%s*%d", axis_name(p, n->block_axis), n->block);
 }
 
+static void put_contract(struct printer *p)
+{
+	const struct contract_plan *plan = &p->k->plan.contract;
+
+	fprintf(p->out, " tile=%dx%dx%d", plan->rows[0] * plan->rows[1], plan->vectors,
+		plan->lanes);
+	if (plan->rows[0] > 1)
+		fprintf(p->out, " rows=%dx%d", plan->rows[0], plan->rows[1]);
+	if (plan->packed >= 0)
+		fprintf(p->out, " packed=%%%s", p->buffers[plan->packed]);
+	if (plan->k_step)
+		fprintf(p->out, " k=%d", plan->k_step);
+	if (plan->tile_epilogue)
+		fputs(" epilogue=tile", p->out);
+	for (int i = 0; i < plan->task_count; i++)
+		fprintf(p->out, "%s%s*%lld", i ? "," : " tasks=", axis_name(p, plan->tasks[i].axis),
+			(long long)plan->tasks[i].step);
+}
+
 static void put_plan(struct printer *p)
 {
 	const struct plan *plan = &p->k->plan;
@@ -191,6 +210,8 @@ static void put_plan(struct printer *p)
 		fputs(i ? ";" : "", p->out);
 		put_nest(p, &plan->loops.nests[i]);
 	}
+	if (plan->driver == DRIVER_CONTRACT)
+		put_contract(p);
 	fputs(" }", p->out);
 }
 

@@ -3,4 +3,4 @@
 
 #include <stddef.h>
 
-const char *const driver_names[DRIVER_COUNT + 1] = {"none", "loops", "call", NULL};
+const char *const driver_names[DRIVER_COUNT + 1] = {"none", "loops", "contract", "call", NULL};

@@ -3,12 +3,14 @@
 #ifndef IR_PLAN_H
 #define IR_PLAN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum driver {
-	DRIVER_NONE,  /* not chosen yet */
-	DRIVER_LOOPS, /* vectorized nests: takes every kernel that is not a call */
-	DRIVER_CALL,  /* a runtime routine */
+	DRIVER_NONE,     /* not chosen yet */
+	DRIVER_LOOPS,    /* vectorized nests: takes every kernel that is not a call */
+	DRIVER_CONTRACT, /* sums of products: register tiles over packed panels */
+	DRIVER_CALL,     /* a runtime routine */
 	DRIVER_COUNT
 };
 extern const char *const driver_names[DRIVER_COUNT + 1];
@@ -26,10 +28,27 @@ struct loops_plan {
 	} *nests;
 };
 
+/* A sum of products out[batch, m, n] = epilogue(sum over k of A[batch, m, k] * B[batch, k, n]), computed by tiles
+ * of rows (of m) times vectors (along n) whose sums stay in registers while k runs (Goto and van de Geijn 2008,
+ * "Anatomy of high-performance matrix multiplication"). */
+struct contract_plan {
+	int lanes, vectors; /* columns of a tile: vectors * lanes */
+	int rows[2]; /* rows of a tile: rows[1] of the inner m axis times rows[0] of the one around it */
+	int packed; /* the buffer that is stored in panels, -1: B is read in place */
+	int k_step; /* iterations of the outermost k loop in one pass over the rows; 0: all */
+	bool tile_epilogue; /* sums go through scratch memory, and the epilogue runs row by row */
+	int task_count;     /* loops cut into tasks, in the order in which tasks are counted */
+	struct {
+		int axis;
+		int64_t step; /* iterations in one task */
+	} tasks[8];
+};
+
 struct plan {
 	enum driver driver;
 	union {
 		struct loops_plan loops;
+		struct contract_plan contract;
 	};
 };
 

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "tests/support/kernel_jit.h"
 
+#include "backend/packing.h"
+
 #include <llvm-c/LLJIT.h>
 
 #include <stdlib.h>
@@ -81,12 +83,42 @@ bool kernel_jit_make(struct kernel_jit *j, struct kernel *k, const struct target
 	return true;
 }
 
+struct fill {
+	char *at;
+};
+
+static bool fill(void *self, const void *data, int64_t size)
+{
+	struct fill *f = self;
+
+	memcpy(f->at, data, (size_t)size);
+	f->at += size;
+	return true;
+}
+
+/* The operand that the plan wants in panels; NULL: none. */
+static void *pack_operand(const struct kernel *k, void **buffers)
+{
+	struct packing p;
+	struct fill f;
+	void *panels;
+
+	contract_packing(k, &p);
+	if (p.buffer < 0)
+		return NULL;
+	panels = f.at = aligned_alloc(64, (size_t)packing_bytes(&p) + 64);
+	packing_write(&p, buffers[p.buffer], fill, &f);
+	buffers[p.buffer] = panels;
+	return panels;
+}
+
 int kernel_jit_run(struct kernel_jit *j, void *const *buffers, const int64_t *symbols, int cuts,
 		   struct hone_fail *fail)
 {
 	int64_t *words = calloc((size_t)j->abi.word_count + 1, 8),
 		tasks = dim_eval(j->abi.tasks, symbols);
-	void **all = calloc((size_t)j->abi.buffer_count + 1, sizeof(*all)), *scratch = NULL;
+	void **all = calloc((size_t)j->abi.buffer_count + 1, sizeof(*all)), *scratch = NULL,
+	     *panels;
 	struct hone_frame frame = {0};
 	int64_t bound[16] = {0};
 
@@ -94,6 +126,7 @@ int kernel_jit_run(struct kernel_jit *j, void *const *buffers, const int64_t *sy
 		words[i] = dim_eval(j->abi.words[i], symbols);
 	for (int i = 0; i < j->kernel->buffers.count; i++)
 		all[i] = buffers[i];
+	panels = pack_operand(j->kernel, all);
 	if (j->abi.scratch >= 0)
 		all[j->abi.scratch] = scratch =
 			aligned_alloc(64, ((size_t)words[j->abi.scratch_stride_word] + 64) * 2);
@@ -105,6 +138,7 @@ int kernel_jit_run(struct kernel_jit *j, void *const *buffers, const int64_t *sy
 	free(words);
 	free(all);
 	free(scratch);
+	free(panels);
 	return frame.fail.code;
 }
 

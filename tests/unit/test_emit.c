@@ -122,6 +122,23 @@ static struct value *input(struct fixture *f, enum dtype t, int rank, const int6
 #define INPUT(f, t, ...)                                                                   \
 	input(f, t, (int)(sizeof((int64_t[]){__VA_ARGS__}) / 8), (int64_t[]){__VA_ARGS__})
 
+/* Weights: drivers may store them in another order. */
+static struct value *weights(struct fixture *f, int rank, const int64_t *sizes)
+{
+	struct tensor *data = ARENA_NEW(&f->arena, struct tensor);
+	struct type type;
+	dim dims[4];
+
+	for (int i = 0; i < rank; i++)
+		dims[i] = dim_const(&f->g->dims, sizes[i]);
+	type = type_make(DT_F32, rank, dims);
+	*data = (struct tensor){.kind = TENSOR_RANDOM, .seed = 3};
+	return add_const(&f->b, &type, data);
+}
+
+#define WEIGHTS(f, ...)                                                                   \
+	weights(f, (int)(sizeof((int64_t[]){__VA_ARGS__}) / 8), (int64_t[]){__VA_ARGS__})
+
 /* ---- comparing ---- */
 
 static double element(enum dtype t, const void *data, int64_t i)
@@ -193,6 +210,11 @@ static bool kernel_matches(struct fixture *f, struct kernel *k, const struct val
 		buffers[i] = held[i].data;
 		if (v == y)
 			out = i;
+		else if (value_const(v))
+			memcpy(buffers[i],
+			       tensor_bytes(value_const(v), v->type.dtype,
+					    type_count_const(&v->type), &f->arena),
+			       held[i].size);
 		else
 			memcpy(buffers[i], f->inputs[v->index].data, held[i].size);
 	}
@@ -338,7 +360,7 @@ static void tame(struct fixture *f)
 	}
 }
 
-enum { SHAPES = 18 };
+enum { SHAPES = 22 };
 
 static struct value *shape_of_kernel(struct fixture *f, int which)
 {
@@ -405,6 +427,26 @@ static struct value *shape_of_kernel(struct fixture *f, int which)
 			d[i] = dim_const(&f->g->dims, (int64_t[]){4, 15, 20}[i]);
 		return add_reshape(&f->b, INPUT(f, DT_F32, 6, 5, 40), 3, d);
 	case 15: return add_transpose(&f->b, INPUT(f, DT_F32, 35, 53), (int[]){1, 0});
+	case 18:
+		x[0] = INPUT(f, DT_F32, 13, 29);
+		x[1] = WEIGHTS(f, 29, 71);
+		return add_op(f, OP_matmul, 2, x, NULL);
+	case 19: /* tiles of several rows of pixels */
+		x[0] = INPUT(f, DT_F32, 2, 5, 5, 8);
+		x[1] = WEIGHTS(f, 3, 3, 8, 24);
+		return add_op(f, OP_conv, 2, x,
+			      &(struct attrs_conv){
+				      .group = 1, .stride = {2, ones}, .dilation = {2, ones}});
+	case 20: /* as many products as groups */
+		x[0] = INPUT(f, DT_F32, 1, 9, 9, 16);
+		x[1] = WEIGHTS(f, 3, 3, 8, 40);
+		return add_op(f, OP_conv, 2, x,
+			      &(struct attrs_conv){
+				      .group = 2, .stride = {2, twos}, .dilation = {2, ones}});
+	case 21:
+		x[0] = INPUT(f, DT_F32, 3, 9, 14);
+		x[1] = WEIGHTS(f, 3, 14, 19);
+		return add_op(f, OP_matmul, 2, x, NULL);
 	case 16: return add_transpose(&f->b, INPUT(f, DT_F16, 35, 2, 20), (int[]){2, 1, 0});
 	default:
 		x[0] = INPUT(f, DT_F32, 5, 257);
@@ -416,7 +458,7 @@ static struct value *shape_of_kernel(struct fixture *f, int which)
 static void every_plan_gives_what_the_interpreter_gives(void **state)
 {
 	struct fixture *f = *state;
-	struct plan plans[40];
+	static struct plan plans[400];
 
 	for (int l = 0; l < LEVELS; l++) {
 		for (int s = 0; level_runs(f, levels[l]) && s < SHAPES; s++) {
@@ -430,7 +472,7 @@ static void every_plan_gives_what_the_interpreter_gives(void **state)
 			k = lower_node(f->g, y->def, &f->arena, &f->diag);
 			assert_true(plan_choose(k, &f->target, &f->diag));
 			plans[0] = k->plan;
-			n = plan_enumerate(k, &f->target, &f->arena, plans + 1, 39);
+			n = plan_enumerate(k, &f->target, &f->arena, plans + 1, 399);
 			for (int i = 0; i <= n; i++) {
 				k->plan = plans[i];
 				if (!kernel_matches(f, k, y, want.data, 3e-5, 1))

@@ -1,0 +1,579 @@
+/* contract.c: code of a contraction. A task's loops, from the outside in:
+ *
+ *	batch, outer n
+ *	  n by tiles of columns
+ *	    passes over k (plan.k_step), when B's part for the tile would not stay in L2
+ *	      m by tiles of rows
+ *	        the tile: sums in registers, all of k (or of the pass), then the epilogue
+ *
+ * The tile reads B once a step of k and A once a row; a row's address is a constant displacement. Sums run over k
+ * in order, whatever the tile, so that results do not depend on how rows and columns are cut. */
+#include "backend/contract.h"
+
+struct tile {
+	int outer, inner, vectors; /* rows are outer * inner */
+	bool partial;              /* the last vector has lanes past n, masked by `tail` */
+};
+
+struct coder {
+	struct gen g;
+	struct contract c;
+	const struct contract_plan *plan;
+	struct tile tile;
+	LLVMValueRef tail;          /* mask of the last vector of a partial tile */
+	LLVMValueRef panels;        /* of the batch */
+	LLVMValueRef k_low, k_high; /* of the pass */
+	LLVMValueRef first, last;   /* whether the pass is; NULL: there is only one */
+	LLVMValueRef waiting;       /* address of a variable: where the tile's sums wait */
+	LLVMValueRef sums[COPIES_MAX];
+};
+
+static bool through_scratch(const struct coder *c)
+{
+	return c->plan->tile_epilogue || c->plan->k_step;
+}
+
+static int n_axis(const struct coder *c) { return c->c.loops[c->c.n].loop->axis; }
+
+static LLVMTypeRef sum_type(struct coder *c) { return vector_of(c->g.e->f32, c->plan->lanes); }
+
+/* The value of a bound axis, for copy 0 and lane 0. */
+static LLVMValueRef axis_now(struct gen *g, int axis)
+{
+	for (int i = 0; i < g->info.axis_count; i++)
+		if (g->info.axes[i] == axis)
+			return g->axis[i];
+	return NULL;
+}
+
+/* ---- operands ---- */
+
+/* Address of the panel that begins at the tile's first column, for row 0 of k. */
+static LLVMValueRef panel_base(struct coder *c)
+{
+	LLVMBuilderRef b = c->g.e->builder;
+	int64_t rows = c->c.k_total->value;
+	LLVMValueRef n = axis_now(&c->g, n_axis(c)), at = c->g.base[c->plan->packed];
+
+	if (c->panels)
+		at = LLVMBuildGEP2(b, c->g.e->f32, at, &c->panels, 1, "");
+	n = LLVMBuildMul(b, n, gen_i64(&c->g, rows), "");
+	return LLVMBuildGEP2(b, c->g.e->f32, at, &n, 1, "");
+}
+
+/* Vector u of B at `at`, a row of the first panel. */
+static LLVMValueRef load_packed(struct coder *c, LLVMValueRef at, int u)
+{
+	int64_t column = (int64_t)u * c->plan->lanes;
+	LLVMValueRef by = gen_i64(&c->g,
+				  column / PANEL * c->c.k_total->value * PANEL + column % PANEL),
+		     v;
+
+	at = LLVMBuildGEP2(c->g.e->builder, c->g.e->f32, at, &by, 1, "");
+	v = LLVMBuildLoad2(c->g.e->builder, sum_type(c), at, "");
+	LLVMSetAlignment(v, 4 * (unsigned)(c->plan->lanes < PANEL ? c->plan->lanes : PANEL));
+	return v;
+}
+
+static LLVMValueRef load_b(struct coder *c, LLVMValueRef panel, int u)
+{
+	return c->plan->packed >= 0 ? load_packed(c, panel, u)
+				    : gen_vector(&c->g, c->c.b, (struct copy){0, u});
+}
+
+/* ---- the sums ---- */
+
+static void multiply(struct coder *c, LLVMValueRef panel)
+{
+	LLVMValueRef b[COPIES_MAX];
+	int rows = c->tile.outer * c->tile.inner;
+
+	for (int u = 0; u < c->tile.vectors; u++)
+		b[u] = load_b(c, panel, u);
+	for (int r = 0; r < rows; r++) {
+		LLVMValueRef a = gen_splat(&c->g, gen_value(&c->g, c->c.a, (struct copy){r, 0}));
+
+		for (int u = 0; u < c->tile.vectors; u++) {
+			LLVMValueRef *sum = &c->sums[r * c->tile.vectors + u];
+
+			*sum = emit_fma(c->g.e, a, b[u], *sum);
+		}
+	}
+}
+
+static void sum_over(struct coder *c, int depth, LLVMValueRef panel)
+{
+	struct gen *g = &c->g;
+	int count = c->tile.outer * c->tile.inner * c->tile.vectors, mark = memo_mark(g);
+	LLVMValueRef low = gen_i64(g, 0), high, at = panel;
+	struct loop l;
+
+	if (depth == c->c.k_count) {
+		multiply(c, panel);
+		memo_release(g, mark);
+		return;
+	}
+	high = gen_dim(g, c->c.k[depth].extent);
+	if (depth == 0 && c->first) {
+		low = c->k_low;
+		high = c->k_high;
+	}
+	gen_hoist(g, c->c.sum->arg[0], 0, 0);
+	if (loop_open(g, &l, low, high, 1, count, c->sums)) {
+		for (int i = 0; i < count; i++)
+			c->sums[i] = l.value[i];
+		axis_bind(g, c->c.k[depth].axis, l.index);
+		if (panel) {
+			LLVMValueRef by = gen_i64(g, c->c.k[depth].panel_step * PANEL);
+
+			by = LLVMBuildMul(g->e->builder, l.index, by, "");
+			at = LLVMBuildGEP2(g->e->builder, g->e->f32, panel, &by, 1, "");
+		}
+		sum_over(c, depth + 1, at);
+		axis_unbind(g, c->c.k[depth].axis);
+		loop_close(g, &l, c->sums);
+		for (int i = 0; i < count; i++)
+			c->sums[i] = l.value[i];
+	}
+	memo_release(g, mark);
+}
+
+/* ---- sums in scratch memory ---- */
+
+static LLVMValueRef waiting_at(struct coder *c, LLVMValueRef base, int64_t vector)
+{
+	LLVMValueRef by = gen_i64(&c->g, vector * c->plan->lanes);
+
+	return LLVMBuildGEP2(c->g.e->builder, c->g.e->f32, base, &by, 1, "");
+}
+
+static LLVMValueRef load_sum(struct coder *c, LLVMValueRef base, int64_t vector)
+{
+	LLVMValueRef v =
+		LLVMBuildLoad2(c->g.e->builder, sum_type(c), waiting_at(c, base, vector), "");
+
+	LLVMSetAlignment(v, 4 * (unsigned)c->plan->lanes);
+	return v;
+}
+
+static void store_sums(struct coder *c, LLVMValueRef base)
+{
+	for (int i = 0; i < c->tile.outer * c->tile.inner * c->tile.vectors; i++) {
+		LLVMValueRef s =
+			LLVMBuildStore(c->g.e->builder, c->sums[i], waiting_at(c, base, i));
+
+		LLVMSetAlignment(s, 4 * (unsigned)c->plan->lanes);
+	}
+}
+
+/* Zeros, or what the pass before left. */
+static void begin_sums(struct coder *c, LLVMValueRef base)
+{
+	LLVMBuilderRef b = c->g.e->builder;
+	int count = c->tile.outer * c->tile.inner * c->tile.vectors;
+	LLVMValueRef zero = LLVMConstNull(sum_type(c));
+	LLVMBasicBlockRef from, load, join;
+
+	for (int i = 0; i < count; i++)
+		c->sums[i] = zero;
+	if (!c->first)
+		return;
+	from = LLVMGetInsertBlock(b);
+	load = gen_block(&c->g, "go_on");
+	join = gen_block(&c->g, "begin");
+	LLVMBuildCondBr(b, c->first, join, load);
+	LLVMPositionBuilderAtEnd(b, load);
+	for (int i = 0; i < count; i++)
+		c->sums[i] = load_sum(c, base, i);
+	LLVMBuildBr(b, join);
+	LLVMPositionBuilderAtEnd(b, join);
+	for (int i = 0; i < count; i++) {
+		LLVMValueRef phi = LLVMBuildPhi(b, sum_type(c), "");
+
+		LLVMAddIncoming(phi, &zero, &from, 1);
+		LLVMAddIncoming(phi, &c->sums[i], &load, 1);
+		c->sums[i] = phi;
+	}
+}
+
+/* ---- the epilogue ---- */
+
+/* Stores vectors from..to of all rows of the block, whose sums are at sums[row * vectors]. */
+static void store_vectors(struct coder *c, const LLVMValueRef *sums, int from, int to,
+			  LLVMValueRef tail)
+{
+	struct gen *g = &c->g;
+	int mark = memo_mark(g);
+	LLVMValueRef n = axis_now(g, n_axis(c)), tail_before = g->tail;
+	struct axis_value was;
+
+	if (from)
+		n = LLVMBuildAdd(g->e->builder, n, gen_i64(g, (int64_t)from * g->lanes), "");
+	g->depth++;
+	g->unroll = to - from;
+	g->tail = tail;
+	was = axis_rebind(g, n_axis(c), n);
+	for (int r = 0; r < g->block; r++)
+		for (int u = from; u < to; u++)
+			memo_add(g, &note_of(&g->info, c->c.sum)->memo,
+				 (struct memo){.value = sums[r * c->tile.vectors + u],
+					       .b = (int16_t)r,
+					       .u = (int16_t)(u - from)});
+	gen_store(g, c->c.store);
+	axis_restore(g, n_axis(c), was);
+	g->tail = tail_before;
+	g->unroll = c->tile.vectors;
+	g->depth--;
+	memo_release(g, mark);
+}
+
+static void store_block(struct coder *c, const LLVMValueRef *sums)
+{
+	int whole = c->tile.vectors - c->tile.partial;
+
+	if (whole)
+		store_vectors(c, sums, 0, whole, NULL);
+	if (c->tile.partial)
+		store_vectors(c, sums, whole, c->tile.vectors, c->tail);
+}
+
+static void set_block(struct gen *g, int outer_axis, int inner_axis, int outer, int inner)
+{
+	g->block = outer * inner;
+	g->block_axis = g->block > 1 ? inner_axis : -1;
+	g->block_outer = outer > 1 ? outer_axis : -1;
+	g->block_inner = inner;
+}
+
+/* Row axis `which` (1: the inner) of the tile; -1: there is none. */
+static int row_axis(const struct coder *c, int which)
+{
+	int i = c->c.count - 2 + which;
+
+	return i > c->c.n ? c->c.loops[i].loop->axis : -1;
+}
+
+/* One row after the other, its sums from memory. */
+static void store_rows(struct coder *c, LLVMValueRef base)
+{
+	struct gen *g = &c->g;
+	LLVMBuilderRef b = g->e->builder;
+	LLVMValueRef sums[COPIES_MAX], start[2], row, zero = gen_i64(g, 0);
+	struct axis_value was[2];
+	struct loop l[2];
+	int mark = memo_mark(g), size[2] = {c->tile.outer, c->tile.inner};
+
+	set_block(g, -1, -1, 1, 1);
+	for (int i = 0; i < 2; i++) {
+		if (row_axis(c, i) >= 0)
+			start[i] = axis_now(g, row_axis(c, i));
+		loop_open(g, &l[i], zero, gen_i64(g, size[i]), 1, 0, NULL);
+		if (row_axis(c, i) >= 0 && size[i] > 1)
+			was[i] = axis_rebind(g, row_axis(c, i),
+					     LLVMBuildAdd(b, start[i], l[i].index, ""));
+	}
+	row = LLVMBuildMul(b, l[0].index, gen_i64(g, size[1]), "");
+	row = LLVMBuildAdd(b, row, l[1].index, "");
+	row = LLVMBuildMul(b, row, gen_i64(g, (int64_t)c->tile.vectors * c->plan->lanes), "");
+	row = LLVMBuildGEP2(b, g->e->f32, base, &row, 1, "");
+	for (int u = 0; u < c->tile.vectors; u++)
+		sums[u] = load_sum(c, row, u);
+	store_block(c, sums);
+	for (int i = 1; i >= 0; i--) {
+		if (row_axis(c, i) >= 0 && size[i] > 1)
+			axis_restore(g, row_axis(c, i), was[i]);
+		loop_close(g, &l[i], NULL);
+	}
+	memo_release(g, mark);
+}
+
+static void finish(struct coder *c, LLVMValueRef base)
+{
+	LLVMBuilderRef b = c->g.e->builder;
+	LLVMBasicBlockRef done = NULL, then;
+
+	if (!through_scratch(c)) {
+		store_block(c, c->sums);
+		return;
+	}
+	store_sums(c, base);
+	if (c->last) {
+		then = gen_block(&c->g, "finish");
+		done = gen_block(&c->g, "done");
+		LLVMBuildCondBr(b, c->last, then, done);
+		LLVMPositionBuilderAtEnd(b, then);
+	}
+	store_rows(c, base);
+	if (done) {
+		LLVMBuildBr(b, done);
+		LLVMMoveBasicBlockAfter(done, LLVMGetInsertBlock(b));
+		LLVMPositionBuilderAtEnd(b, done);
+	}
+}
+
+/* ---- the tile ---- */
+
+static void emit_tile(struct coder *c, int outer, int inner)
+{
+	struct gen *g = &c->g;
+	LLVMBuilderRef b = g->e->builder;
+	LLVMValueRef base = NULL, next;
+	int mark = memo_mark(g);
+
+	c->tile.outer = outer;
+	c->tile.inner = inner;
+	set_block(g, row_axis(c, 0), row_axis(c, 1), outer, inner);
+	if (c->plan->k_step)
+		base = LLVMBuildLoad2(b, g->e->ptr, c->waiting, "");
+	else if (c->plan->tile_epilogue)
+		base = gen_scratch(g, dim_const(g->k->exprs->dims, 0));
+	begin_sums(c, base);
+	sum_over(c, 0, c->plan->packed >= 0 ? panel_base(c) : NULL);
+	memo_release(g, mark);
+	finish(c, base);
+	if (c->plan->k_step) {
+		next = waiting_at(c, base, (int64_t)outer * inner * c->tile.vectors);
+		LLVMBuildStore(b, next, c->waiting);
+	}
+	set_block(g, -1, -1, 1, 1);
+	memo_release(g, mark);
+}
+
+/* ---- loops ---- */
+
+static void range_of(struct coder *c, int loop, LLVMValueRef *low, LLVMValueRef *high)
+{
+	const struct stmt *s = c->c.loops[loop].loop;
+
+	*low = gen_i64(&c->g, 0);
+	*high = gen_dim(&c->g, contract_extent(c->g.k, &c->c, loop));
+	for (int i = 0; i < c->g.info.task_count; i++) {
+		if (c->g.info.tasks[i].loop == s) {
+			*low = c->g.task_low[i];
+			*high = c->g.task_high[i];
+		}
+	}
+}
+
+static void emit_rows(struct coder *c, int loop, int outer);
+
+/* Iterations low..high of a row loop by `size` at a time. */
+static void row_loop(struct coder *c, int loop, LLVMValueRef low, LLVMValueRef high, int size,
+		     int outer)
+{
+	struct gen *g = &c->g;
+	int axis = c->c.loops[loop].loop->axis;
+	struct loop l;
+
+	if (!loop_open(g, &l, low, high, size, 0, NULL))
+		return;
+	axis_bind(g, axis, l.index);
+	if (loop == c->c.count - 1)
+		emit_tile(c, outer, size);
+	else
+		emit_rows(c, loop + 1, loop == c->c.count - 2 ? size : 1);
+	axis_unbind(g, axis);
+	loop_close(g, &l, NULL);
+}
+
+/* Whole tiles, then what is left: one smaller tile when its size is known, else tiles of 4 rows and of 1. */
+static void emit_rows(struct coder *c, int loop, int outer)
+{
+	struct gen *g = &c->g;
+	const struct contract_plan *plan = c->plan;
+	int size = loop == c->c.count - 1   ? plan->rows[1]
+		   : loop == c->c.count - 2 ? plan->rows[0]
+					    : 1;
+	dim extent;
+	LLVMValueRef low, high, whole;
+
+	if (loop == c->c.count) { /* no rows at all */
+		emit_tile(c, 1, 1);
+		return;
+	}
+	extent = contract_extent(g->k, &c->c, loop);
+	range_of(c, loop, &low, &high);
+	whole = gen_round_down(g, low, high, size);
+	row_loop(c, loop, low, whole, size, outer);
+	if (size == 1)
+		return;
+	if (dim_is_const(extent)) {
+		if (extent->value % size)
+			row_loop(c, loop, whole, high, (int)(extent->value % size), outer);
+		return;
+	}
+	if (size > 4) {
+		low = whole;
+		whole = gen_round_down(g, low, high, 4);
+		row_loop(c, loop, low, whole, 4, outer);
+	}
+	row_loop(c, loop, whole, high, 1, outer);
+}
+
+/* The passes over k of one tile of columns. */
+static void emit_passes(struct coder *c)
+{
+	struct gen *g = &c->g;
+	LLVMBuilderRef b = g->e->builder;
+	LLVMValueRef high, end, step = gen_i64(g, c->plan->k_step);
+	struct loop l;
+
+	if (!c->plan->k_step) {
+		emit_rows(c, c->c.n + 1, 1);
+		return;
+	}
+	high = gen_dim(g, c->c.k[0].extent);
+	if (!loop_open(g, &l, gen_i64(g, 0), high, c->plan->k_step, 0, NULL))
+		return;
+	end = LLVMBuildAdd(b, l.index, step, "");
+	c->first = LLVMBuildICmp(b, LLVMIntEQ, l.index, gen_i64(g, 0), "");
+	c->last = LLVMBuildICmp(b, LLVMIntSGE, end, high, "");
+	c->k_low = l.index;
+	c->k_high = LLVMBuildSelect(b, c->last, high, end, "");
+	LLVMBuildStore(b, gen_scratch(g, dim_const(g->k->exprs->dims, 0)), c->waiting);
+	emit_rows(c, c->c.n + 1, 1);
+	c->first = c->last = NULL;
+	loop_close(g, &l, NULL);
+}
+
+/* Columns low..high by tiles of `vectors`; partial: one tile, whose last vector is cut at `high`. */
+static void column_loop(struct coder *c, LLVMValueRef low, LLVMValueRef high, int vectors,
+			bool partial)
+{
+	struct gen *g = &c->g;
+	LLVMBuilderRef b = g->e->builder;
+	int64_t step = (int64_t)vectors * g->lanes;
+	struct loop l;
+
+	if (!loop_open(g, &l, low, high, step, 0, NULL))
+		return;
+	axis_bind(g, n_axis(c), l.index);
+	g->vector_axis = n_axis(c);
+	g->unroll = vectors;
+	c->tile = (struct tile){.vectors = vectors, .partial = partial};
+	if (partial) {
+		LLVMValueRef left = LLVMBuildSub(b, high, l.index, "");
+
+		left = LLVMBuildSub(b, left, gen_i64(g, step - g->lanes), "");
+		c->tail = LLVMBuildICmp(b, LLVMIntULT, value_lanes(g->e, g->lanes),
+					value_splat(g->e, left, g->lanes), "");
+		if (c->plan->packed < 0)
+			g->tail = c->tail;
+	}
+	emit_passes(c);
+	g->tail = NULL;
+	g->vector_axis = -1;
+	g->unroll = 1;
+	axis_unbind(g, n_axis(c));
+	loop_close(g, &l, NULL);
+}
+
+static void emit_columns(struct coder *c)
+{
+	struct gen *g = &c->g;
+	int vectors = c->plan->vectors, lanes = c->plan->lanes;
+	dim extent = contract_extent(g->k, &c->c, c->c.n);
+	LLVMValueRef low, high, whole;
+	int64_t rest;
+
+	g->lanes = lanes;
+	range_of(c, c->c.n, &low, &high);
+	whole = gen_round_down(g, low, high, (int64_t)vectors * lanes);
+	column_loop(c, low, whole, vectors, false);
+	rest = dim_is_const(extent) ? extent->value % ((int64_t)vectors * lanes) : 0;
+	if (rest && c->plan->packed >= 0) {
+		column_loop(c, whole, high, (int)((rest + lanes - 1) / lanes), rest % lanes != 0);
+	} else if (rest || !dim_is_const(extent)) {
+		LLVMValueRef single = gen_round_down(g, whole, high, lanes);
+
+		if (rest >= lanes || (!dim_is_const(extent) && vectors > 1))
+			column_loop(c, whole, single, rest ? (int)(rest / lanes) : 1, false);
+		if (rest % lanes || !dim_is_const(extent))
+			column_loop(c, single, high, 1, true);
+	}
+	g->lanes = 1;
+}
+
+/* Where the panels of this batch begin, in elements. */
+static LLVMValueRef batch_offset(struct coder *c)
+{
+	struct gen *g = &c->g;
+	LLVMBuilderRef b = g->e->builder;
+	int64_t stride = (contract_extent(g->k, &c->c, c->c.n)->value + PANEL - 1) / PANEL * PANEL *
+			 c->c.k_total->value;
+	LLVMValueRef sum = NULL;
+
+	for (int i = c->c.n - 1; i >= 0; i--) {
+		int axis = c->c.loops[i].loop->axis;
+		LLVMValueRef by = axis_now(g, axis);
+
+		if (!contract_uses(&g->info, c->c.b_at, axis))
+			continue;
+		by = LLVMBuildMul(b, by, gen_i64(g, stride), "");
+		sum = sum ? LLVMBuildAdd(b, sum, by, "") : by;
+		stride *= contract_extent(g->k, &c->c, i)->value;
+	}
+	return sum;
+}
+
+static void emit_batch(struct coder *c, int loop)
+{
+	struct gen *g = &c->g;
+	LLVMValueRef low, high;
+	struct loop l;
+
+	if (loop == c->c.n) {
+		c->panels = c->plan->packed >= 0 ? batch_offset(c) : NULL;
+		emit_columns(c);
+		return;
+	}
+	range_of(c, loop, &low, &high);
+	if (!loop_open(g, &l, low, high, 1, 0, NULL))
+		return;
+	axis_bind(g, c->c.loops[loop].loop->axis, l.index);
+	emit_batch(c, loop + 1);
+	axis_unbind(g, c->c.loops[loop].loop->axis);
+	loop_close(g, &l, NULL);
+}
+
+static void emit_task(struct gen *g, void *self)
+{
+	struct coder *c = self;
+	LLVMBuilderRef b = g->e->builder;
+	int mark = memo_mark(g);
+
+	if (c->plan->k_step && !c->waiting) {
+		LLVMBasicBlockRef here = LLVMGetInsertBlock(b);
+
+		LLVMPositionBuilderBefore(b, LLVMGetBasicBlockTerminator(g->entry));
+		c->waiting = LLVMBuildAlloca(b, g->e->ptr, "waiting");
+		LLVMPositionBuilderAtEnd(b, here);
+	}
+	/* axes of the sum that are 1, or part of the next one */
+	for (int i = 0; i < c->c.sum->axis_count; i++)
+		axis_bind(g, c->c.sum->axes[i], gen_i64(g, 0));
+	for (int i = 0; i < c->c.k_count; i++)
+		axis_unbind(g, c->c.k[i].axis);
+	emit_batch(c, 0);
+	for (int i = 0; i < c->c.sum->axis_count; i++)
+		axis_unbind(g, c->c.sum->axes[i]);
+	memo_release(g, mark);
+}
+
+bool emit_contract(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi,
+		   LLVMValueRef fn, struct diag *d)
+{
+	struct coder c = {.plan = &k->plan.contract};
+	bool ok;
+
+	gen_open(&c.g, e, k, abi, fn, d);
+	ok = contract_analyze(k, &c.g.arena, &c.g.info, &c.c);
+	if (ok) {
+		gen_function(&c.g, emit_task, &c);
+		ok = !c.g.failed;
+	} else {
+		diag_add(d, DIAG_INTERNAL, (struct loc){0}, "kernel %s: no contraction", k->name);
+	}
+	arena_free(&c.g.arena);
+	return ok;
+}

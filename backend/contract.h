@@ -1,0 +1,58 @@
+/* contract.h: the contraction driver: convolutions and matrix products by register tiles.
+ *   contract_match.c  which kernels are sums of products, and what their loops are for
+ *   contract_plan.c   tiles, blocks of k, tasks
+ *   contract.c        code
+ * Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication"; convolutions as products over
+ * shifted rows: Georganas et al. 2020, "Harnessing deep learning via a single building block". */
+#ifndef BACKEND_CONTRACT_H
+#define BACKEND_CONTRACT_H
+
+#include "backend/loops.h"
+#include "backend/packing.h"
+
+/* What a loop runs over. Both operands have a batch axis; A alone has the rows (m), B alone the columns (n). */
+enum contract_role { CONTRACT_BATCH, CONTRACT_N_OUTER, CONTRACT_N, CONTRACT_M };
+
+enum { CONTRACT_LOOPS_MAX = PACKING_AXES_MAX };
+
+/* out[..] = epilogue(sum over k of a * b). Loops stand as they are nested: batch, outer n, n, m. */
+struct contract {
+	const struct stmt *store;
+	const struct expr *sum, *a, *b; /* a, b: the loads that are multiplied */
+	struct access *a_at, *b_at;
+	bool constant_b;
+	int count;
+	struct {
+		const struct stmt *loop;
+		enum contract_role role;
+	} loops[CONTRACT_LOOPS_MAX];
+	int n; /* index of the loop along which the vectors lie; the loops after it are rows */
+	/* The reduction's loops from the outside in, neighbours that are contiguous in both operands as one. */
+	int k_count;
+	struct {
+		int axis;
+		dim extent;
+		int64_t panel_step; /* k rows of a panel from one iteration to the next; B packed only */
+	} k[CONTRACT_LOOPS_MAX];
+	dim k_total;
+};
+
+/* Whether k is a contraction, by its index expressions. info: loops_analyze's, of k as it is. */
+bool contract_match(const struct kernel *k, struct loops_info *info, struct contract *c);
+/* Whether an address moves with the axis. */
+bool contract_uses(struct loops_info *info, const struct access *a, int axis);
+dim contract_extent(const struct kernel *k, const struct contract *c, int loop);
+
+/* Chooses a plan; false: k is left to another driver. */
+bool contract_choose(struct kernel *k, const struct target *t);
+/* All plans for k: at most `room`, returns their number. For tests. */
+int contract_enumerate(const struct kernel *k, const struct target *t, struct plan *out, int room);
+/* loops_analyze for a kernel with a contract plan: its words, tasks and scratch. */
+bool contract_analyze(const struct kernel *k, struct arena *a, struct loops_info *info,
+		      struct contract *c);
+
+/* Fills fn. */
+bool emit_contract(struct emitter *e, const struct kernel *k, const struct kernel_abi *abi,
+		   LLVMValueRef fn, struct diag *d);
+
+#endif

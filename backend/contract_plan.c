@@ -1,0 +1,406 @@
+/* contract_plan.c: how a contraction is cut: the register tile, passes over k, tasks. An estimate of cycles
+ * decides; it depends on kernel and level only. */
+#include "backend/contract.h"
+
+#include <math.h>
+#include <string.h>
+
+struct planner {
+	const struct kernel *k;
+	const struct target *t;
+	struct contract c;
+	struct contract_plan plan;
+	int64_t extent[CONTRACT_LOOPS_MAX]; /* of the loops; a guess where symbolic */
+	double k_total;
+	int64_t row_bytes; /* from a row of A to the next; 0 where not known */
+};
+
+enum { GUESS = 128, TILE_ROWS_MAX = 14 };
+
+static int64_t extent_or(dim d, int64_t guess) { return dim_is_const(d) ? d->value : guess; }
+
+static int registers(const struct target *t)
+{
+	return t->isa == ISA_X86_V4 || t->isa == ISA_NEON ? 32 : 16;
+}
+
+static bool is_row(const struct contract *c, int loop) { return loop > c->n && loop < c->count; }
+
+/* ---- tiles ---- */
+
+/* Rows a multiple of a page apart meet in the same few lines of L1 (64 sets of 64 bytes, 8 ways, of which B takes
+ * some), and throw each other out before their line is used up. */
+static bool rows_collide(const struct planner *p, int rows)
+{
+	int64_t distance = 4096, step = p->row_bytes;
+
+	while (distance > 64 && step % distance)
+		distance /= 2;
+	return p->row_bytes && p->k_total > 64 && rows * distance > 6 * 4096;
+}
+
+/* Cycles of one step of k in a tile: two multiply-adds and two loads a cycle, 4 cycles from an addition to the
+ * next into the same sum, 32 bytes a cycle of B from L2. */
+static double tile_cycles(const struct planner *p, int rows, int vectors)
+{
+	double add = rows * vectors / 2.0, load = (rows + vectors) / 2.0,
+	       stream = (double)vectors * p->t->vector_bytes / 32, most = 4;
+
+	most = add > most ? add : most;
+	most = load > most ? load : most;
+	most = stream > most ? stream : most;
+	return most + 0.25 + (rows_collide(p, rows) ? rows * 0.5 : 0);
+}
+
+/* Cycles of the whole contraction with this tile, remainders included. */
+static double cost(const struct planner *p, int outer, int inner, int vectors)
+{
+	const struct contract *c = &p->c;
+	int last = c->count - 1, wide = vectors * p->plan.lanes;
+	int64_t n = p->extent[c->n], full = n / wide, rest = n % wide, a, b;
+	int rest_vectors = (int)((rest + p->plan.lanes - 1) / p->plan.lanes);
+	double sum = 0, epilogue;
+
+	a = is_row(c, last - 1) && outer > 1 ? p->extent[last - 1] : 1;
+	b = is_row(c, last) ? p->extent[last] : 1;
+	for (int i = 0; i < 4; i++) { /* whole and partial in both directions */
+		int64_t times =
+			(i & 1 ? a % outer > 0 : a / outer) * (i & 2 ? b % inner > 0 : b / inner);
+		int rows = (int)((i & 1 ? a % outer : outer) * (i & 2 ? b % inner : inner));
+
+		epilogue = (20.0 + rows * vectors * 3) / p->k_total;
+		sum += (double)(times * full) * (tile_cycles(p, rows, vectors) + epilogue);
+		if (rest)
+			sum += (double)times * (tile_cycles(p, rows, rest_vectors) + epilogue);
+	}
+	for (int i = c->n + 1; i < c->count - (outer > 1 ? 2 : 1); i++)
+		sum *= (double)p->extent[i];
+	return sum;
+}
+
+static bool tile_fits(const struct planner *p, int rows, int vectors)
+{
+	bool panels = p->plan.packed < 0 || vectors * p->plan.lanes % PANEL == 0;
+
+	return panels && rows * vectors + vectors + 1 <= registers(p->t) &&
+	       rows * vectors <= COPIES_MAX;
+}
+
+/* Calls found(p, outer, inner, vectors) for every tile that fits the registers. */
+static void each_tile(struct planner *p,
+		      void (*found)(struct planner *p, int outer, int inner, int vectors,
+				    void *self),
+		      void *self)
+{
+	const struct contract *c = &p->c;
+	int last = c->count - 1;
+	int64_t inner_most = is_row(c, last) ? p->extent[last] : 1;
+	bool known = is_row(c, last) && dim_is_const(contract_extent(p->k, c, last));
+
+	for (int v = 1; v <= 8; v++) {
+		if (v > 1 && (int64_t)(v - 1) * p->plan.lanes >= p->extent[c->n])
+			continue;
+		for (int r = 1; r <= TILE_ROWS_MAX && r <= inner_most; r++) {
+			if (tile_fits(p, r, v))
+				found(p, 1, r, v, self);
+			if (!known || r < inner_most || !is_row(c, last - 1))
+				continue;
+			for (int o = 2; o * r <= TILE_ROWS_MAX && o <= p->extent[last - 1]; o++)
+				if (tile_fits(p, o * r, v))
+					found(p, o, r, v, self);
+		}
+	}
+}
+
+static void keep_best(struct planner *p, int outer, int inner, int vectors, void *self)
+{
+	double *best = self, now = cost(p, outer, inner, vectors);
+
+	if (now >= *best)
+		return;
+	*best = now;
+	p->plan.rows[0] = outer;
+	p->plan.rows[1] = inner;
+	p->plan.vectors = vectors;
+}
+
+/* ---- passes over k ---- */
+
+/* B's part for one tile of columns should stay in L2 while the rows go by. */
+static void choose_k_step(struct planner *p)
+{
+	int64_t wide = (int64_t)p->plan.vectors * p->plan.lanes, rows = 1, inner = 1, step;
+
+	for (int i = p->c.n + 1; i < p->c.count; i++)
+		rows *= p->extent[i];
+	if (!p->c.k_count || rows <= (int64_t)p->plan.rows[0] * p->plan.rows[1] ||
+	    (double)wide * 4 * p->k_total <= (double)p->t->l2 * 0.4)
+		return;
+	for (int i = 1; i < p->c.k_count; i++)
+		inner *= extent_or(p->c.k[i].extent, GUESS);
+	step = p->t->l2 / 4 / (wide * 4 * inner);
+	if (step < 1)
+		step = 1;
+	if (step < extent_or(p->c.k[0].extent, GUESS))
+		p->plan.k_step = (int)step;
+}
+
+/* ---- tasks ---- */
+
+static void add_task(struct planner *p, int loop, int64_t step)
+{
+	struct contract_plan *plan = &p->plan;
+
+	if (plan->task_count == (int)(sizeof(plan->tasks) / sizeof(*plan->tasks)))
+		return;
+	plan->tasks[plan->task_count].axis = p->c.loops[loop].loop->axis;
+	plan->tasks[plan->task_count++].step = step;
+}
+
+static int64_t tile_step(const struct planner *p, int loop)
+{
+	int last = p->c.count - 1;
+
+	if (loop == p->c.n)
+		return (int64_t)p->plan.vectors * p->plan.lanes;
+	if (loop == last && is_row(&p->c, last))
+		return p->plan.rows[1];
+	return loop == last - 1 && is_row(&p->c, loop) ? p->plan.rows[0] : 1;
+}
+
+/* Cuts the row loops, from the outside in, until a task has about `want` rows. */
+static void cut_rows(struct planner *p, double want)
+{
+	for (int i = p->c.n + 1; i < p->c.count; i++) {
+		int64_t step = tile_step(p, i), n;
+		double inside = 1;
+
+		for (int j = i + 1; j < p->c.count; j++)
+			inside *= (double)p->extent[j];
+		n = (int64_t)(want / inside / (double)step);
+		n = n < 1 ? 1 : n;
+		if (n * step < p->extent[i] || !dim_is_const(contract_extent(p->k, &p->c, i)))
+			add_task(p, i, n * step);
+		if (n > 1 || inside <= want)
+			return;
+	}
+}
+
+/* A task is some 100 us of work: long beside the cost of a task, short beside the whole. Where B is small every task
+ * reads all of it, for a part of the rows; else a task has its own columns, so that B is read once. */
+static void choose_tasks(struct planner *p)
+{
+	const struct contract *c = &p->c;
+	double rows = 1, batch = 1, columns = (double)p->extent[c->n], b_bytes, want, total;
+	int64_t wide = tile_step(p, c->n), n;
+
+	for (int i = c->n + 1; i < c->count; i++)
+		rows *= (double)p->extent[i];
+	for (int i = 0; i < c->n; i++)
+		batch *= (double)p->extent[i];
+	b_bytes = columns * p->k_total * 4;
+	total = batch * rows * columns * p->k_total;
+	want = total / 32;
+	want = want < 3e5 ? 3e5 : want > 3e6 ? 3e6 : want; /* multiply-adds in a task */
+	for (int i = 0; i < c->n; i++)
+		if (!dim_is(contract_extent(p->k, c, i), 1))
+			add_task(p, i, 1);
+	if (b_bytes <= (double)p->t->l2 / 2 && rows >= 4.0 * p->plan.rows[0] * p->plan.rows[1]) {
+		cut_rows(p, want / (columns * p->k_total));
+		return;
+	}
+	n = (int64_t)(want / (rows * p->k_total * (double)wide));
+	n = n < 1 ? 1 : n;
+	if (n * wide < p->extent[c->n] || !dim_is_const(contract_extent(p->k, c, c->n)))
+		add_task(p, c->n, n * wide);
+	if (rows * p->k_total * (double)wide > 2 * want)
+		cut_rows(p, 2 * want / (p->k_total * (double)wide));
+}
+
+/* ---- the choice ---- */
+
+static int epilogue_weight(struct loops_info *info, const struct contract *c)
+{
+	return note_of(info, c->store->value)->weight - note_of(info, c->sum)->weight;
+}
+
+static int64_t row_bytes(struct loops_info *info, const struct contract *c)
+{
+	bool used;
+	dim coef = is_row(c, c->count - 1)
+			   ? access_coef(info, c->a_at, c->loops[c->count - 1].loop->axis, &used)
+			   : NULL;
+
+	return coef && dim_is_const(coef) ? coef->value * dtype_bits(c->a_at->type) / 8 : 0;
+}
+
+static bool open_planner(struct planner *p, const struct kernel *k, const struct target *t,
+			 struct loops_info *info)
+{
+	*p = (struct planner){.k = k, .t = t};
+	if (!contract_match(k, info, &p->c))
+		return false;
+	for (int i = 0; i < p->c.count; i++)
+		p->extent[i] = extent_or(contract_extent(k, &p->c, i), GUESS);
+	p->k_total = (double)extent_or(p->c.k_total, GUESS);
+	p->row_bytes = row_bytes(info, &p->c);
+	p->plan.lanes = t->vector_bytes / 4;
+	p->plan.packed = p->c.constant_b ? p->c.b_at->buffer : -1;
+	p->plan.tile_epilogue = epilogue_weight(info, &p->c) > 8;
+	return p->extent[p->c.n] >= 8 && p->k_total >= 2;
+}
+
+bool contract_choose(struct kernel *k, const struct target *t)
+{
+	struct arena scratch = {0};
+	struct loops_info info;
+	struct planner p;
+	double best = INFINITY;
+	bool ok = loops_analyze(k, &scratch, &info) && open_planner(&p, k, t, &info);
+
+	if (ok) {
+		each_tile(&p, keep_best, &best);
+		choose_k_step(&p);
+		choose_tasks(&p);
+		k->plan = (struct plan){.driver = DRIVER_CONTRACT, .contract = p.plan};
+	}
+	arena_free(&scratch);
+	return ok;
+}
+
+/* ---- all plans, for tests ---- */
+
+struct list {
+	struct plan *out;
+	int room, count;
+};
+
+static void keep_all(struct planner *p, int outer, int inner, int vectors, void *self)
+{
+	struct list *l = self;
+	struct planner one = *p;
+
+	one.plan.rows[0] = outer;
+	one.plan.rows[1] = inner;
+	one.plan.vectors = vectors;
+	one.plan.tile_epilogue = l->count % 2;
+	if (l->count % 3 == 2 && p->c.k_count && extent_or(p->c.k[0].extent, GUESS) > 2)
+		one.plan.k_step = 2;
+	if (l->count % 2)
+		choose_tasks(&one);
+	else
+		for (int i = 0; i < p->c.count; i++)
+			add_task(&one, i, tile_step(&one, i));
+	if (l->count < l->room)
+		l->out[l->count++] = (struct plan){.driver = DRIVER_CONTRACT, .contract = one.plan};
+}
+
+int contract_enumerate(const struct kernel *k, const struct target *t, struct plan *out, int room)
+{
+	struct arena scratch = {0};
+	struct loops_info info;
+	struct planner p;
+	struct list l = {out, room, 0};
+
+	if (loops_analyze(k, &scratch, &info) && open_planner(&p, k, t, &info))
+		each_tile(&p, keep_all, &l);
+	arena_free(&scratch);
+	return l.count;
+}
+
+/* ---- what the code needs ---- */
+
+static const struct stmt *loop_of(const struct contract *c, int axis)
+{
+	for (int i = 0; i < c->count; i++)
+		if (c->loops[i].loop->axis == axis)
+			return c->loops[i].loop;
+	BUG("a contraction's task runs over no loop");
+}
+
+static void add_word(struct loops_info *info, dim d)
+{
+	if (dim_is_const(d))
+		return;
+	for (int i = 0; i < info->words.count; i++)
+		if (info->words.at[i] == d)
+			return;
+	ARENA_PUSH(info->arena, &info->words, d);
+}
+
+/* Rows of one task, for the sums that wait in scratch memory between passes over k. */
+static dim task_rows(const struct kernel *k, const struct contract *c)
+{
+	struct dim_pool *d = k->exprs->dims;
+	const struct contract_plan *plan = &k->plan.contract;
+	dim rows = dim_const(d, 1);
+
+	for (int i = c->n + 1; i < c->count; i++) {
+		dim n = contract_extent(k, c, i);
+
+		for (int j = 0; j < plan->task_count; j++)
+			if (plan->tasks[j].axis == c->loops[i].loop->axis)
+				n = dim_const(d, plan->tasks[j].step);
+		rows = dim_mul(d, rows, n);
+	}
+	return rows;
+}
+
+bool contract_analyze(const struct kernel *k, struct arena *a, struct loops_info *info,
+		      struct contract *c)
+{
+	struct dim_pool *d = k->exprs->dims;
+	const struct contract_plan *plan = &k->plan.contract;
+	int64_t row = (int64_t)plan->vectors * plan->lanes * 4;
+
+	if (!loops_analyze(k, a, info) || !contract_match(k, info, c))
+		return false;
+	for (int i = 0; i < plan->task_count; i++) {
+		struct task_axis *t = &info->tasks[info->task_count++];
+		dim extent = k->exprs->axes[plan->tasks[i].axis].extent;
+
+		*t = (struct task_axis){loop_of(c, plan->tasks[i].axis), plan->tasks[i].step,
+					dim_ceildiv(d, extent, dim_const(d, plan->tasks[i].step))};
+		add_word(info, t->count);
+	}
+	if (plan->k_step)
+		info->scratch_bytes = dim_mul(d, task_rows(k, c), dim_const(d, row));
+	else if (plan->tile_epilogue)
+		info->scratch_bytes = dim_const(d, row * plan->rows[0] * plan->rows[1]);
+	return true;
+}
+
+/* ---- packing ---- */
+
+static struct packing_axis packing_axis(struct loops_info *info, const struct contract *c, int axis)
+{
+	bool used;
+	dim coef = access_coef(info, c->b_at, axis, &used);
+
+	return (struct packing_axis){info->k->exprs->axes[axis].extent->value, coef->value};
+}
+
+void contract_packing(const struct kernel *k, struct packing *out)
+{
+	struct arena scratch = {0};
+	struct loops_info info;
+	struct contract c;
+	bool used;
+
+	*out = (struct packing){.buffer = -1};
+	if (k->plan.driver != DRIVER_CONTRACT || k->plan.contract.packed < 0)
+		return;
+	if (!contract_analyze(k, &scratch, &info, &c))
+		BUG("kernel %s: its plan does not fit", k->name);
+	out->buffer = k->plan.contract.packed;
+	out->start = c.b_at->constant->value;
+	out->columns = contract_extent(k, &c, c.n)->value;
+	out->column_stride = access_coef(&info, c.b_at, c.loops[c.n].loop->axis, &used)->value;
+	for (int i = 0; i < c.n; i++)
+		if (contract_uses(&info, c.b_at, c.loops[i].loop->axis))
+			out->batch[out->batch_count++] =
+				packing_axis(&info, &c, c.loops[i].loop->axis);
+	for (int i = 0; i < c.sum->axis_count; i++)
+		out->k[out->k_count++] = packing_axis(&info, &c, c.sum->axes[i]);
+	arena_free(&scratch);
+}
