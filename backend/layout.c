@@ -608,7 +608,8 @@ static bool layout_outputs(struct layout *l)
 			if (dim_stage(v->type.dims[k]) > p->outputs[i].stage)
 				p->outputs[i].stage = dim_stage(v->type.dims[k]);
 		if (!v->def || v->def->parent != p->graph->body ||
-		    (!program_site(p, v->def) && v->def->op != OP_concat) || p->outputs[i].stage)
+		    (!program_site(p, v->def) && v->def->op != OP_concat && v->def->op != OP_pad) ||
+		    p->outputs[i].stage)
 			continue;
 		s = &p->slots.at[p->places[v->id].slot];
 		if (s->kind != HONE_SLOT_ARENA) /* an earlier output has it already */
@@ -715,7 +716,7 @@ struct program *program_layout(struct graph *g, const struct target *t, int extr
 	l.pending_levels = 8;
 	l.pending = ARENA_ARRAY(a, struct pending, l.pending_levels);
 	number_symbols(p);
-	l.placed = placement_find(g, a);
+	l.placed = placement_find(g, extra_count, extra, a);
 	if (!layout_inputs(&l) || !layout_region(&l, g->body))
 		return NULL;
 	for (int i = 0; i < p->output_count; i++) {

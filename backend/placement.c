@@ -1,10 +1,20 @@
-/* placement.c: an operand of a concat is stored by its kernel into the concat's buffer, at its offset; readers read it
- * there. An operand has one home: it is placed in the first concat that can take it, and copied to any other.
+/* placement.c: a value is stored by its kernel into the buffer of a larger one, at its offset; readers read it there.
+ *
+ *   pad      of more elements: its operand is the box inside; the pad's kernel fills the border only. A pad of the
+ *            same value with a wider border all around holds the narrower one.
+ *   concat   its operands lie side by side. A concat of what lies side by side in a later one is a box of that
+ *            (dense blocks: concat(%a, %b), then concat(%a, %b, %c), live in one buffer).
+ *
+ * A value has one home: the pad that reads it, else the last concat that can take it. Any other copies it. Homes
+ * may be placed in homes; offsets add up.
  *
  * Refused: what is no kernel's result in the same region (inputs, constants, results of control flow), what something else
  * than a kernel of loops reads (calls want contiguous arrays; control flow hands over pointers), function results,
  * elements smaller than a byte (two kernels' tasks would share one), dims that depend on data. */
 #include "backend/placement.h"
+#include "ir/lower.h"
+
+#include <string.h>
 
 struct finder {
 	struct graph *g;
@@ -36,50 +46,136 @@ static void pin_region(struct finder *f, const struct region *r, bool in_group)
 		f->pinned[r->results[i]->id] = true;
 }
 
-static bool can_place(const struct finder *f, const struct value *v, const struct node *concat)
+static bool can_place(const struct finder *f, const struct value *v, const struct node *host)
 {
-	if (!v->def || v->def->parent != concat->parent || !has_loops(v->def) || f->pinned[v->id] ||
+	if (!v->def || v->def->parent != host->parent || !has_loops(v->def) || f->pinned[v->id] ||
 	    f->placed[v->id])
 		return false;
 	for (int i = 0; i < v->type.rank; i++)
-		if (dim_stage(concat->out[0]->type.dims[i]) || dim_stage(v->type.dims[i]))
+		if (dim_stage(host->out[0]->type.dims[i]) || dim_stage(v->type.dims[i]))
 			return false;
 	return dtype_bits(v->type.dtype) >= 8;
 }
 
-static void place_operands(struct finder *f, const struct node *n)
+static void place(struct finder *f, const struct value *v, struct node *host, const dim *offset)
+{
+	struct placement *p = ARENA_NEW(f->arena, struct placement);
+
+	p->host = host->out[0];
+	memcpy(p->offset, offset, (size_t)v->type.rank * sizeof(*offset));
+	f->placed[v->id] = p;
+}
+
+/* ---- pads ---- */
+
+static bool same_border(const struct node *m, const struct node *n)
+{
+	const struct attrs_pad *a = m->attrs, *b = n->attrs;
+	enum { PAD_CONSTANT };
+
+	return a->kind == PAD_CONSTANT && b->kind == PAD_CONSTANT && m->in_count == n->in_count &&
+	       (n->in_count == 2 ? m->in[1] == n->in[1]
+				 : !memcmp(&a->value, &b->value, sizeof(a->value)));
+}
+
+/* Whether pad n, of the same operand, is a box of pad `wide`; then offset is where. */
+static bool holds_pad(struct finder *f, const struct node *wide, const struct node *n, dim *offset)
+{
+	const struct attrs_pad *a = wide->attrs, *b = n->attrs;
+
+	for (int k = 0; k < a->lo.count; k++) {
+		offset[k] = dim_sub(&f->g->dims, a->lo.at[k], b->lo.at[k]);
+		if (dim_lower(offset[k]) < 0 ||
+		    dim_lower(dim_sub(&f->g->dims, a->hi.at[k], b->hi.at[k])) < 0)
+			return false;
+	}
+	return same_border(wide, n);
+}
+
+static void place_padded(struct finder *f, struct node *n)
+{
+	struct value *v = n->in[0];
+	struct node *other = f->placed[v->id] ? f->placed[v->id]->host->def : NULL;
+	dim offset[HONE_MAX_RANK];
+
+	if (!pad_is_box(n))
+		return;
+	if (other && holds_pad(f, other, n, offset) && can_place(f, n->out[0], other)) {
+		place(f, n->out[0], other, offset);
+		return;
+	}
+	if (other && holds_pad(f, n, other, offset) && can_place(f, other->out[0], n)) {
+		place(f, other->out[0], n, offset);
+		f->placed[v->id] = NULL;
+	}
+	if (can_place(f, v, n))
+		place(f, v, n, ((const struct attrs_pad *)n->attrs)->lo.at);
+}
+
+static void place_pads(struct finder *f, const struct region *r)
+{
+	for (struct node *n = r->first; n; n = n->next) {
+		if (n->op == OP_pad)
+			place_padded(f, n);
+		for (int i = 0; n->op != OP_group && i < n->region_count; i++)
+			place_pads(f, n->regions[i]);
+	}
+}
+
+/* ---- concats ---- */
+
+/* If all operands lie side by side in one later concat along the same axis, so does the result. */
+static bool place_in_wider(struct finder *f, struct node *n)
 {
 	struct dim_pool *pool = &f->g->dims;
 	int64_t axis = ((const struct attrs_concat *)n->attrs)->axis;
-	dim at = dim_const(pool, 0);
+	const struct placement *first = f->placed[n->in[0]->id];
+	struct node *host = first ? first->host->def : NULL;
+	dim at;
 
+	if (!host || host->op != OP_concat ||
+	    ((const struct attrs_concat *)host->attrs)->axis != axis ||
+	    !can_place(f, n->out[0], host))
+		return false;
+	at = first->offset[axis];
 	for (int i = 0; i < n->in_count; i++) {
-		const struct value *v = n->in[i];
-		struct placement *p;
+		const struct placement *p = f->placed[n->in[i]->id];
 
-		if (can_place(f, v, n)) {
-			p = ARENA_NEW(f->arena, struct placement);
-			p->host = n->out[0];
-			for (int k = 0; k < v->type.rank; k++)
-				p->offset[k] = k == axis ? at : dim_const(pool, 0);
-			f->placed[v->id] = p;
-		}
-		at = dim_add(pool, at, v->type.dims[axis]);
+		if (!p || p->host != first->host || p->offset[axis] != at)
+			return false;
+		at = dim_add(pool, at, n->in[i]->type.dims[axis]);
+	}
+	place(f, n->out[0], host, first->offset);
+	return true;
+}
+
+static void place_operands(struct finder *f, struct node *n)
+{
+	struct dim_pool *pool = &f->g->dims;
+	int64_t axis = ((const struct attrs_concat *)n->attrs)->axis;
+	dim offset[HONE_MAX_RANK];
+
+	for (int k = 0; k < n->out[0]->type.rank; k++)
+		offset[k] = dim_const(pool, 0);
+	for (int i = 0; i < n->in_count; i++) {
+		if (can_place(f, n->in[i], n))
+			place(f, n->in[i], n, offset);
+		offset[axis] = dim_add(pool, offset[axis], n->in[i]->type.dims[axis]);
 	}
 }
 
-static void find_in_region(struct finder *f, const struct region *r)
+static void place_concats(struct finder *f, const struct region *r)
 {
-	for (const struct node *n = r->first; n; n = n->next) {
-		if (n->op == OP_concat)
+	for (struct node *n = r->last; n; n = n->prev) {
+		if (n->op == OP_concat && !place_in_wider(f, n))
 			place_operands(f, n);
 		for (int i = 0; n->op != OP_group && i < n->region_count; i++)
-			find_in_region(f, n->regions[i]);
+			place_concats(f, n->regions[i]);
 	}
 }
 
-/* A concat's result may be placed in another concat: the offsets add up, and the outermost is the host. Results of later
- * nodes have been decided later, so one step towards the host per turn ends. */
+/* A home may be placed itself: the offsets add up, and the outermost is the host. It is made by the last of the nodes,
+ * so one step towards the host per turn ends. */
 static void find_root(struct finder *f, struct placement *p)
 {
 	const struct placement *outer;
@@ -91,14 +187,18 @@ static void find_root(struct finder *f, struct placement *p)
 	}
 }
 
-struct placement **placement_find(struct graph *g, struct arena *a)
+struct placement **placement_find(struct graph *g, int extra_count, struct value *const *extra,
+				  struct arena *a)
 {
 	struct finder f = {.g = g, .arena = a};
 
 	f.placed = ARENA_ARRAY(a, struct placement *, g->value_count + 1);
 	f.pinned = ARENA_ARRAY(a, bool, g->value_count + 1);
 	pin_region(&f, g->body, false);
-	find_in_region(&f, g->body);
+	for (int i = 0; i < extra_count; i++)
+		f.pinned[extra[i]->id] = true;
+	place_pads(&f, g->body);
+	place_concats(&f, g->body);
 	for (int i = 0; i < g->value_count; i++)
 		if (f.placed[i])
 			find_root(&f, f.placed[i]);

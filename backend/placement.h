@@ -1,4 +1,4 @@
-/* placement.h: values that are computed where a larger value wants them, so that a concat copies nothing. */
+/* placement.h: values that are computed where a larger value wants them, so that pad and concat copy nothing. */
 #ifndef BACKEND_PLACEMENT_H
 #define BACKEND_PLACEMENT_H
 
@@ -10,8 +10,10 @@ struct placement {
 	dim offset[HONE_MAX_RANK];
 };
 
-/* Decides which operands of concats are placed: by value id, NULL for those that have a place of their own. */
-struct placement **placement_find(struct graph *g, struct arena *a);
+/* Decides which operands of pads and concats are placed: by value id, NULL for those that have a place of their own,
+ * as the function's results and the `extra` values have. */
+struct placement **placement_find(struct graph *g, int extra_count, struct value *const *extra,
+				  struct arena *a);
 
 /* Makes a kernel's loads and stores of placed values those of their hosts; a copy of a value to the place where it is
  * already is dropped, which may leave the kernel empty. */

@@ -21,6 +21,9 @@ struct kernel *lower_node(struct graph *g, const struct node *n, struct arena *a
 /* Whether loads of this op's result can be replaced by its expression (used by the group pass). */
 bool lowers_to_pure(const struct node *n);
 
+/* Whether a pad only adds elements: its operand is a box of its result, at `lo`. */
+bool pad_is_box(const struct node *n);
+
 /* ---- helpers for lower functions ---- */
 
 /* Opens par loops over the dims of `type`; index[i] gets axis i as expression. */

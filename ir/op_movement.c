@@ -1,5 +1,5 @@
 /* op_movement.c: operators that only move elements: reshape, transpose, slice, expand, pad, concat. Each is
- * index arithmetic in a load; only concat is not one nest. */
+ * index arithmetic in a load; concat and, alone, pad store into boxes: a nest for each. */
 #include "ir/op.h"
 
 typedef const struct expr *index_list[HONE_MAX_RANK];
@@ -348,14 +348,32 @@ static const struct expr *both(struct expr_pool *p, const struct expr *a, const 
 	return a ? expr_binary(p, EXPR_AND, a, b) : b;
 }
 
-/* Constant padding selects between the element and the value. The element's index is clamped, so the load
- * is in range on either side unless x is empty: a select evaluates only the loads of the chosen side. */
-bool lower_pad(struct lowering *l, const struct node *n)
+bool pad_is_box(const struct node *n)
+{
+	const struct attrs_pad *a = ATTRS(pad, n);
+
+	for (int k = 0; k < a->lo.count; k++)
+		if (dim_lower(a->lo.at[k]) < 0 || dim_lower(a->hi.at[k]) < 0)
+			return false;
+	return true;
+}
+
+static const struct expr *pad_value(struct lowering *l, const struct node *n)
+{
+	return n->in_count == 2 && n->in[1]
+		       ? lower_load(l, n->in[1], NULL)
+		       : expr_real(exprs_of(l), value_compute(n->in[0]), ATTRS(pad, n)->value);
+}
+
+/* As one nest, which others can be joined with. Constant padding selects between the element and the value. The
+ * element's index is clamped, so the load is in range on either side unless x is empty: a select evaluates only
+ * the loads of the chosen side. */
+static void lower_pad_select(struct lowering *l, const struct node *n)
 {
 	struct expr_pool *p = exprs_of(l);
 	const struct attrs_pad *a = ATTRS(pad, n);
 	const struct type *x = &n->in[0]->type;
-	const struct expr *inside = NULL, *value, *outside;
+	const struct expr *inside = NULL, *value;
 	index_list at, from;
 
 	lower_open(l, &n->out[0]->type, at);
@@ -373,13 +391,72 @@ bool lower_pad(struct lowering *l, const struct node *n)
 		from[k] = pad_source(p, a->kind, j, x->dims[k]);
 	}
 	value = lower_load(l, n->in[0], from);
-	if (inside && a->kind == PAD_CONSTANT) {
-		outside = n->in_count == 2 && n->in[1]
-				  ? lower_load(l, n->in[1], NULL)
-				  : expr_real(p, value_compute(n->in[0]), a->value);
-		value = expr_select(p, inside, value, outside);
-	}
+	if (inside && a->kind == PAD_CONSTANT)
+		value = expr_select(p, inside, value, pad_value(l, n));
 	lower_store(l, n->out[0], at, value);
+}
+
+static void lower_pad_inside(struct lowering *l, const struct node *n)
+{
+	struct expr_pool *p = exprs_of(l);
+	const struct attrs_pad *a = ATTRS(pad, n);
+	const struct expr *value;
+	index_list at;
+
+	l->at = kernel_at_end(l->kernel);
+	lower_open(l, &n->in[0]->type, at);
+	value = lower_load(l, n->in[0], at);
+	for (int k = 0; k < a->lo.count; k++)
+		at[k] = index_add(p, at[k], expr_dim(p, a->lo.at[k]));
+	lower_store(l, n->out[0], at, value);
+}
+
+/* The slab of `size` from `start` on along axis k: inside x along the axes before, whole along those behind. */
+static void lower_pad_slab(struct lowering *l, const struct node *n, int k, dim start, dim size)
+{
+	struct expr_pool *p = exprs_of(l);
+	const struct attrs_pad *a = ATTRS(pad, n);
+	const struct type *x = &n->in[0]->type;
+	struct type slab = n->out[0]->type;
+	index_list at, from;
+
+	if (dim_is(size, 0))
+		return;
+	for (int i = 0; i < k; i++)
+		slab.dims[i] = x->dims[i];
+	slab.dims[k] = size;
+	l->at = kernel_at_end(l->kernel);
+	lower_open(l, &slab, at);
+	at[k] = index_add(p, at[k], expr_dim(p, start));
+	for (int i = 0; i < x->rank; i++) {
+		bool none = dim_is(a->lo.at[i], 0) && dim_is(a->hi.at[i], 0);
+		const struct expr *j = index_sub(p, at[i], expr_dim(p, a->lo.at[i]));
+
+		from[i] = i < k || none ? at[i] : pad_source(p, a->kind, j, x->dims[i]);
+		if (i < k)
+			at[i] = index_add(p, at[i], expr_dim(p, a->lo.at[i]));
+	}
+	lower_store(l, n->out[0], at,
+		    a->kind == PAD_CONSTANT ? pad_value(l, n) : lower_load(l, n->in[0], from));
+}
+
+/* A pad that is a kernel of its own is a nest for the inside, which is no work when x is computed there
+ * (backend/placement.c), and one for each slab of the border. */
+bool lower_pad(struct lowering *l, const struct node *n)
+{
+	const struct attrs_pad *a = ATTRS(pad, n);
+	const struct type *x = &n->in[0]->type;
+	struct dim_pool *p = exprs_of(l)->dims;
+
+	if (l->join || !pad_is_box(n)) {
+		lower_pad_select(l, n);
+		return true;
+	}
+	lower_pad_inside(l, n);
+	for (int k = 0; k < x->rank; k++) {
+		lower_pad_slab(l, n, k, dim_const(p, 0), a->lo.at[k]);
+		lower_pad_slab(l, n, k, dim_add(p, a->lo.at[k], x->dims[k]), a->hi.at[k]);
+	}
 	return true;
 }
 

@@ -14,9 +14,12 @@
  *                constant, and at most 64 KB.
  *   map          of the same dims takes in anything; a broadcast computes its operand again and takes what
  *                is cheap, or a reduction of rows, which does not depend on the axes that are broadcast.
- *   movement     transpose, reshape, slice, pad: every element at most once. expand and gather, which read
- *                some more than once, take in what is cheap.
- *   concat       takes in maps and movement; it, and whatever lowers_to_pure refuses, is the last of a group. */
+ *   movement     transpose, reshape, slice, a pad that cuts: every element at most once. expand and gather, which
+ *                read some more than once, take in what is cheap. Whatever lowers_to_pure refuses is the last of
+ *                a group.
+ *   concat, pad  of more elements: never. The kernels of their operands store where they want them
+ *                (backend/placement.c), so on its own such an op copies nothing; in a group with its producer a pad
+ *                would be a condition around all of the producer's work, in one with its reader around each load. */
 #include "passes/group.h"
 #include "ir/lower.h"
 
@@ -52,7 +55,7 @@ bool node_groups(const struct node *n)
 		if (!n->in[i] || !is_tensor(n->in[i]))
 			return false;
 	switch (n->op) {
-	case OP_concat:
+	case OP_pad: return !pad_is_box(n);
 	case OP_cumulate:
 	case OP_map:
 	case OP_expand:
@@ -248,7 +251,6 @@ bool cluster_takes(const struct cluster *k, const struct cluster *from, const st
 	case OP_pad: return i == 0 && (!from->contracts || keeps_inner_axis(n));
 	case OP_expand:
 	case OP_gather: return cluster_is_cheap(from);
-	case OP_concat: return !from->reduces;
 	case OP_cumulate: return cluster_is_cheap(from);
 	default: return false;
 	}

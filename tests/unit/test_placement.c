@@ -1,4 +1,4 @@
-/* test_placement.c: operands of a concat are computed where the concat wants them. */
+/* test_placement.c: operands of pads and concats are computed where these want them. */
 #include "backend/placement.h"
 #include "ir/lower.h"
 #include "ir/text.h"
@@ -24,7 +24,7 @@ static void parse(struct fixture *f, const char *text)
 	if (!f->g)
 		diag_print(&f->diag, stderr, false);
 	assert_non_null(f->g);
-	f->placed = placement_find(f->g, &f->arena);
+	f->placed = placement_find(f->g, 0, NULL, &f->arena);
 }
 
 static void finish(struct fixture *f)
@@ -78,10 +78,10 @@ static void inputs_and_second_homes_are_copied(void **state)
 		  "  %y: f32[N,8] = concat(%x, %a) {axis=1}\n"
 		  "  %z: f32[N,8] = concat(%a, %x) {axis=1}\n  return %y, %z\n}\n");
 	assert_null(f.placed[f.g->body->params[0]->id]);
-	assert_ptr_equal(f.placed[node_at(&f, 0)->out[0]->id]->host, f.g->body->results[0]);
-	assert_non_null(kernel_of(&f, 1)->body); /* copies the input only */
-	assert_null(kernel_of(&f, 1)->body->next);
-	assert_non_null(kernel_of(&f, 2)->body->next); /* copies both */
+	assert_ptr_equal(f.placed[node_at(&f, 0)->out[0]->id]->host, f.g->body->results[1]);
+	assert_non_null(kernel_of(&f, 1)->body->next); /* copies both */
+	assert_non_null(kernel_of(&f, 2)->body);       /* copies the input only */
+	assert_null(kernel_of(&f, 2)->body->next);
 	finish(&f);
 }
 
@@ -121,12 +121,82 @@ static void results_and_operands_of_calls_keep_a_place_of_their_own(void **state
 	finish(&f);
 }
 
+static void a_block_of_concats_lives_in_the_last_of_them(void **state)
+{
+	struct fixture f;
+	const struct placement *p;
+
+	(void)state;
+	parse(&f, "func @f(%x: f32[N,4]) -> (%y: f32[N,20]) dims(N) {\n"
+		  "  %a: f32[N,4] = map(%x) (a: f32) -> a + 1.0\n"
+		  "  %b: f32[N,4] = map(%a) (a: f32) -> a * 2.0\n"
+		  "  %c: f32[N,8] = concat(%a, %b) {axis=1}\n"
+		  "  %d: f32[N,8] = map(%c) (a: f32) -> a - 1.0\n"
+		  "  %e: f32[N,4] = map(%x) (a: f32) -> a - 1.0\n"
+		  "  %y: f32[N,20] = concat(%e, %a, %b, %d) {axis=1}\n  return %y\n}\n");
+	p = f.placed[node_at(&f, 2)->out[0]->id];
+	assert_ptr_equal(p->host, f.g->body->results[0]);
+	assert_true(dim_is(p->offset[1], 4));
+	assert_null(kernel_of(&f, 2)->body);
+	assert_null(kernel_of(&f, 5)->body);
+	assert_non_null(strstr(kernel_text(&f.arena, kernel_of(&f, 3), false),
+			       "[i, j + 12] = %c[i, j + 4] - 1.0"));
+	finish(&f);
+}
+
+static void a_padded_value_is_computed_inside_of_its_border(void **state)
+{
+	struct fixture f;
+	struct kernel *k;
+
+	(void)state;
+	parse(&f, "func @f(%x: f32[N,4]) -> (%y: f32[N,7], %z: f32[N,4]) dims(N) {\n"
+		  "  %a: f32[N,4] = map(%x) (a: f32) -> a + 1.0\n"
+		  "  %y: f32[N,7] = pad(%a) {lo=[0,1], hi=[0,2], value=5}\n"
+		  "  %z: f32[N,4] = map(%a) (a: f32) -> a * 2.0\n  return %y, %z\n}\n");
+	assert_non_null(strstr(kernel_text(&f.arena, kernel_of(&f, 0), false), "[i, j + 1] ="));
+	k = kernel_of(&f, 1); /* the borders only */
+	assert_non_null(strstr(kernel_text(&f.arena, k, false), "for i < N par, j < 1 par {\n"
+								"    %y[i, j] = 5.0"));
+	assert_non_null(strstr(kernel_text(&f.arena, k, false), "%y[i_1, j_1 + 5] = 5.0"));
+	assert_null(k->body->next->next);
+	assert_non_null(
+		strstr(kernel_text(&f.arena, kernel_of(&f, 2), false), "%a[i, j + 1] * 2.0"));
+	finish(&f);
+}
+
+static void a_wider_border_holds_the_narrower_of_the_same_value(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	parse(&f, "func @f(%x: f32[N,4]) -> (%r: f32[N,6], %s: f32[N,8], %t: f32[N,6]) dims(N) {\n"
+		  "  %a: f32[N,4] = map(%x) (a: f32) -> a + 1.0\n"
+		  "  %p: f32[N,6] = pad(%a) {lo=[0,1], hi=[0,1]}\n"
+		  "  %q: f32[N,8] = pad(%a) {lo=[0,2], hi=[0,2]}\n"
+		  "  %m: f32[N,6] = pad(%a) {lo=[0,1], hi=[0,1], value=-1}\n"
+		  "  %r: f32[N,6] = map(%p) (a: f32) -> a * 2.0\n"
+		  "  %s: f32[N,8] = map(%q) (a: f32) -> a * 2.0\n"
+		  "  %t: f32[N,6] = map(%m) (a: f32) -> a * 2.0\n  return %r, %s, %t\n}\n");
+	assert_ptr_equal(f.placed[node_at(&f, 0)->out[0]->id]->host, node_at(&f, 2)->out[0]);
+	assert_true(dim_is(f.placed[node_at(&f, 0)->out[0]->id]->offset[1], 2));
+	assert_ptr_equal(f.placed[node_at(&f, 1)->out[0]->id]->host, node_at(&f, 2)->out[0]);
+	assert_true(dim_is(f.placed[node_at(&f, 1)->out[0]->id]->offset[1], 1));
+	assert_null(f.placed[node_at(&f, 3)->out[0]->id]); /* another value: a copy */
+	assert_non_null(strstr(kernel_text(&f.arena, kernel_of(&f, 3), false),
+			       "%m[i, j + 1] = %a[i, j + 2]"));
+	finish(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(computed_operands_of_a_concat_are_placed_and_nothing_is_copied),
 		cmocka_unit_test(inputs_and_second_homes_are_copied),
 		cmocka_unit_test(a_concat_in_a_concat_adds_its_offset),
+		cmocka_unit_test(a_block_of_concats_lives_in_the_last_of_them),
+		cmocka_unit_test(a_padded_value_is_computed_inside_of_its_border),
+		cmocka_unit_test(a_wider_border_holds_the_narrower_of_the_same_value),
 		cmocka_unit_test(results_and_operands_of_calls_keep_a_place_of_their_own),
 	};
 
