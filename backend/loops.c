@@ -191,21 +191,30 @@ static void simple_loop(struct gen *g, const struct stmt *s, LLVMValueRef low, L
 	loop_close(g, &l, NULL);
 }
 
+/* Tasks begin at multiples of groups, so what divides the extent divides each part. */
+static bool divides(struct gen *g, const struct stmt *s, int64_t n)
+{
+	struct dim_pool *p = g->k->exprs->dims;
+
+	return dim_divides(p, dim_const(p, n), g->k->exprs->axes[s->axis].extent);
+}
+
 /* Whole groups of vectors, then single vectors, then the rest by a mask or one by one. */
 static void vector_loop(struct gen *g, const struct stmt *s, const struct loops_nest *nest,
 			LLVMValueRef low, LLVMValueRef high)
 {
 	LLVMBuilderRef b = g->e->builder;
 	LLVMValueRef whole, rest;
+	int64_t group = (int64_t)nest->lanes * nest->unroll;
 	struct loop l;
 
 	g->vector_axis = s->axis;
 	g->lanes = nest->lanes;
 	g->unroll = nest->unroll;
-	whole = gen_round_down(g, low, high, (int64_t)nest->lanes * nest->unroll);
-	simple_loop(g, s, low, whole, (int64_t)nest->lanes * nest->unroll);
+	whole = divides(g, s, group) ? high : gen_round_down(g, low, high, group);
+	simple_loop(g, s, low, whole, group);
 	g->unroll = 1;
-	rest = gen_round_down(g, whole, high, nest->lanes);
+	rest = divides(g, s, nest->lanes) ? high : gen_round_down(g, whole, high, nest->lanes);
 	if (nest->unroll > 1)
 		simple_loop(g, s, whole, rest, nest->lanes);
 	else
@@ -256,7 +265,7 @@ static void block_loop(struct gen *g, const struct stmt *s, int block, LLVMValue
 
 static void once(struct gen *g, const struct stmt *s, int block, LLVMValueRef value)
 {
-	int mark = memo_mark(g);
+	int mark = memo_mark(g), outer_axis = g->block_axis, outer = g->block;
 
 	g->depth++;
 	if (block > 1) {
@@ -264,8 +273,8 @@ static void once(struct gen *g, const struct stmt *s, int block, LLVMValueRef va
 		g->block = block;
 	}
 	emit_iteration(g, s, value);
-	g->block_axis = -1;
-	g->block = 1;
+	g->block_axis = outer_axis;
+	g->block = outer;
 	g->depth--;
 	memo_release(g, mark);
 }

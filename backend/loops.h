@@ -1,6 +1,6 @@
 /* loops.h: the loops driver, in parts:
  *   loops_info.c    what is known of a kernel before code: free axes, addresses, words, tasks
- *   loops_plan.c    normal form of a kernel, choice of plan
+ *   loops_normal.c, loops_plan.c, loops_block.c    choice of plan (loops_plan.h)
  *   loops.c         functions, tasks, statements, loops
  *   loops_value.c   expressions, hoisting, masks
  *   loops_access.c  addresses, loads, stores
@@ -31,6 +31,15 @@ struct access {
 	const struct expr *
 		*checks;   /* EXPR_CHECKs in the index: nothing is read where their extent is 0 */
 	struct memo *memo; /* prefixes of the address, by loop level */
+	struct loaded *loaded; /* while iterations are written out: what is in registers already */
+};
+
+/* A load already emitted: `lanes` elements at from + shift. */
+struct loaded {
+	struct loaded *next;
+	LLVMValueRef from, value;
+	int64_t shift;
+	int lanes;
 };
 
 /* What is known of an expression, and its values so far. */
@@ -40,6 +49,7 @@ struct note {
 	uint64_t buffers, vars; /* that it reads and the kernel writes (bit 63: any from 63 on) */
 	bool unsafe; /* has a load or check that must not be done where its select does not choose it */
 	bool fails;            /* has a check */
+	bool reduces;          /* has a reduction */
 	int weight;            /* operations */
 	int64_t work;          /* operations times the extents of reductions */
 	struct access *access; /* of a load */
@@ -144,6 +154,11 @@ struct gen {
 		LLVMValueRef *from, *to;
 		int count, room, to_room;
 	} splats;
+	struct {
+		struct access **at;
+		int count, room;
+	} reused;   /* accesses with `loaded` */
+	bool reuse; /* loads of equal addresses are one: straight-line code that stores nothing */
 	LLVMValueRef (*vars)[COPIES_MAX];
 	LLVMTypeRef (*var_types)[COPIES_MAX];
 	/* ranges of the task loops */
@@ -215,6 +230,8 @@ LLVMValueRef gen_and(struct gen *g, LLVMValueRef a,
 LLVMValueRef gen_variable(struct gen *g, int var, struct copy c);
 LLVMValueRef gen_load(struct gen *g, const struct expr *e, struct copy c);
 void gen_access_prefix(struct gen *g, struct access *a);
+/* Ends the reuse of loads. */
+void gen_forget_loaded(struct gen *g);
 void gen_store(struct gen *g, const struct stmt *s);
 LLVMValueRef gen_reduce(struct gen *g, const struct expr *e, struct copy c);
 LLVMValueRef gen_combine(struct gen *g, enum reduce_kind kind, enum dtype t, int lanes,

@@ -8,7 +8,9 @@
 /* Where a copy of an access is. Packed types have an element index instead of a pointer. */
 struct place {
 	const struct access *a;
-	LLVMValueRef at;      /* of lane 0, without `offsets` */
+	LLVMValueRef at; /* of lane 0, without `offsets`: from + shift */
+	LLVMValueRef from;
+	int64_t shift;
 	LLVMValueRef offsets; /* elements, one for each lane, or NULL */
 	LLVMValueRef
 		stride; /* elements from lane to lane when there are no offsets; NULL: all lanes are one */
@@ -55,6 +57,29 @@ static int term_level(struct gen *g, const struct term *t)
 	return level;
 }
 
+static int axis_number(struct gen *g, int axis)
+{
+	axis_set bit = axis_bit(&g->info, axis);
+	int i = 0;
+
+	while (!(bit >> i & 1))
+		i++;
+	return i;
+}
+
+/* A term that is a constant in this iteration: a displacement, no arithmetic. */
+static bool constant_term(struct gen *g, const struct term *t, int64_t *shift)
+{
+	int64_t value;
+
+	if (t->value->op != EXPR_AXIS || !dim_is_const(t->coef) ||
+	    !(axis_bit(&g->info, t->value->index) & g->bound) ||
+	    !gen_constant(g->axis[axis_number(g, t->value->index)], &value))
+		return false;
+	*shift = value * t->coef->value;
+	return true;
+}
+
 static LLVMValueRef scaled(struct gen *g, LLVMValueRef v, dim coef)
 {
 	LLVMValueRef c = gen_dim(g, coef);
@@ -74,14 +99,8 @@ static LLVMValueRef sum_of(struct gen *g, LLVMValueRef a, LLVMValueRef b)
 /* The value of a term for iteration 0 of copy 0. */
 static LLVMValueRef base_value(struct gen *g, const struct term *t)
 {
-	if (t->value->op == EXPR_AXIS) {
-		axis_set bit = axis_bit(&g->info, t->value->index);
-		int i = 0;
-
-		while (!(bit >> i & 1))
-			i++;
-		return g->axis[i];
-	}
+	if (t->value->op == EXPR_AXIS)
+		return g->axis[axis_number(g, t->value->index)];
 	return gen_value(g, t->value, (struct copy){0, 0});
 }
 
@@ -89,11 +108,12 @@ static LLVMValueRef base_value(struct gen *g, const struct term *t)
 static LLVMValueRef terms_at(struct gen *g, const struct access *a, int level)
 {
 	LLVMValueRef sum = NULL;
+	int64_t shift;
 
 	if (level == 0 && !dim_is_const(a->constant))
 		sum = gen_dim(g, a->constant);
 	for (int i = 0; i < a->count; i++) {
-		if (term_level(g, &a->terms[i]) == level)
+		if (term_level(g, &a->terms[i]) == level && !constant_term(g, &a->terms[i], &shift))
 			sum = sum_of(g, sum,
 				     scaled(g, base_value(g, &a->terms[i]), a->terms[i].coef));
 	}
@@ -139,7 +159,7 @@ static void add_copies(struct gen *g, int64_t copies, dim coef, int64_t *shift, 
 static struct place place_of(struct gen *g, struct access *a, struct copy c)
 {
 	struct place p = {.a = a, .at = prefix(g, a)};
-	int64_t shift = dim_is_const(a->constant) ? a->constant->value : 0;
+	int64_t shift = dim_is_const(a->constant) ? a->constant->value : 0, more;
 	LLVMValueRef sum = NULL;
 	bool vector = false;
 
@@ -148,6 +168,8 @@ static struct place place_of(struct gen *g, struct access *a, struct copy c)
 		const struct note *n = note_of(&g->info, t->value);
 
 		if (t->value->op == EXPR_AXIS) {
+			if (constant_term(g, t, &more))
+				shift += more;
 			add_copies(g, gen_block_step(g, t->value->index, c.b), t->coef, &shift,
 				   &sum);
 			if (is_axis(t->value, g->vector_axis)) {
@@ -176,6 +198,8 @@ static struct place place_of(struct gen *g, struct access *a, struct copy c)
 	}
 	if (sum)
 		p.at = advance(g, a, p.at, sum);
+	p.from = p.at;
+	p.shift = shift;
 	p.at = advance(g, a, p.at, gen_i64(g, shift));
 	return p;
 }
@@ -451,29 +475,71 @@ static LLVMValueRef load_square(struct gen *g, struct note *n, struct copy c)
 	return result;
 }
 
+static LLVMValueRef find_loaded(const struct access *a, const struct place *p, int lanes)
+{
+	for (const struct loaded *l = a->loaded; l; l = l->next) {
+		if (l->from == p->from && l->shift == p->shift && l->lanes == lanes)
+			return l->value;
+	}
+	return NULL;
+}
+
+static void add_loaded(struct gen *g, struct access *a, const struct place *p, int lanes,
+		       LLVMValueRef value)
+{
+	struct loaded *l = ARENA_NEW(&g->arena, struct loaded);
+
+	*l = (struct loaded){a->loaded, p->from, value, p->shift, lanes};
+	if (!a->loaded)
+		ARENA_PUSH(&g->arena, &g->reused, a);
+	a->loaded = l;
+}
+
+void gen_forget_loaded(struct gen *g)
+{
+	while (g->reused.count)
+		g->reused.at[--g->reused.count]->loaded = NULL;
+}
+
+static LLVMValueRef load_at(struct gen *g, const struct place *p, bool vector, LLVMValueRef mask)
+{
+	const struct access *a = p->a;
+	LLVMValueRef v;
+
+	if (!vector)
+		v = load_one(g, p, mask);
+	else if (!p->offsets && is_one(p->stride) && !packed(a->type))
+		v = load_vector(g, p, mask);
+	else
+		v = gather(g, p, mask);
+	return packed(a->type) ? v : emit_decode(g->e, a->type, vector ? g->lanes : 1, v);
+}
+
 LLVMValueRef gen_load(struct gen *g, const struct expr *e, struct copy c)
 {
 	struct note *n = note_of(&g->info, e);
 	struct access *a = n->access;
 	LLVMValueRef square = load_square(g, n, c);
 	struct place p = square ? (struct place){0} : place_of(g, a, c);
-	bool vector = p.offsets || p.stride;
+	bool vector = p.offsets || p.stride, reuse;
 	LLVMValueRef mask = a->safe || square
 				    ? NULL
 				    : gen_and(g, gen_condition(g, c), checks_exist(g, a, c)),
 		     v;
+	int lanes = vector ? g->lanes : 1;
 
 	if (square)
 		return square;
 	if (vector)
 		mask = gen_and(g, mask, g->tail);
-	if (!vector)
-		v = load_one(g, &p, mask);
-	else if (!p.offsets && is_one(p.stride) && !packed(a->type))
-		v = load_vector(g, &p, mask);
-	else
-		v = gather(g, &p, mask);
-	return packed(a->type) ? v : emit_decode(g->e, a->type, vector ? g->lanes : 1, v);
+	reuse = g->reuse && !p.offsets && (!mask || mask == g->tail);
+	v = reuse ? find_loaded(a, &p, lanes) : NULL;
+	if (v)
+		return v;
+	v = load_at(g, &p, vector, mask);
+	if (reuse)
+		add_loaded(g, a, &p, lanes, v);
+	return v;
 }
 
 /* ---- stores ---- */
@@ -566,20 +632,6 @@ static void store_vector(struct gen *g, const struct pending *w)
 						   LLVMConstInt(g->e->i32, (unsigned)i, 0), ""));
 }
 
-/* What is stored there now, for a store that combines. */
-static LLVMValueRef old_value(struct gen *g, const struct place *p, bool vector, LLVMValueRef mask)
-{
-	LLVMValueRef v;
-
-	if (!vector)
-		v = load_one(g, p, mask);
-	else if (!p->offsets && is_one(p->stride))
-		v = load_vector(g, p, mask);
-	else
-		v = gather(g, p, mask);
-	return packed(p->a->type) ? v : emit_decode(g->e, p->a->type, vector ? g->lanes : 1, v);
-}
-
 static void prepare(struct gen *g, const struct stmt *s, struct copy c, struct pending *w)
 {
 	struct access *a = store_access(&g->info, s);
@@ -595,7 +647,7 @@ static void prepare(struct gen *g, const struct stmt *s, struct copy c, struct p
 	if (s->combine >= 0)
 		w->value =
 			gen_combine(g, (enum reduce_kind)s->combine, compute, vector ? g->lanes : 1,
-				    old_value(g, &w->place, vector, w->mask), w->value);
+				    load_at(g, &w->place, vector, w->mask), w->value);
 	if (!packed(a->type))
 		w->value = emit_encode(g->e, a->type, vector ? g->lanes : 1, w->value);
 }

@@ -220,6 +220,7 @@ static void note_operation(struct loops_info *info, struct note *n)
 		break;
 	case EXPR_CHECK: n->unsafe = n->fails = info->can_fail = true; break;
 	case EXPR_REDUCE:
+		n->reduces = true;
 		for (int i = 0; i < e->axis_count; i++) {
 			add_word(info, info->k->exprs->axes[e->axes[i]].extent);
 			n->axes &= ~axis_bit(info, e->axes[i]);
@@ -268,6 +269,7 @@ struct note *note_of(struct loops_info *info, const struct expr *e)
 		n->vars |= m->vars;
 		n->unsafe |= m->unsafe;
 		n->fails |= m->fails;
+		n->reduces |= m->reduces;
 		n->weight = n->weight + m->weight < 10000 ? n->weight + m->weight : 10000;
 		n->work = n->work + m->work < WORK_MAX ? n->work + m->work : WORK_MAX;
 	}
@@ -470,9 +472,12 @@ static void choose_tasks(struct loops_info *info)
 			if ((!dim_is_const(extent) || extent->value > chunk) &&
 			    !chunks_repeat_work(info, s->body, s->axis))
 				add_task(info, s, chunk);
-			return;
+			if (chunk > (int64_t)nest->lanes * nest->unroll)
+				return;
+			continue;
 		}
-		if (info->task_count && work_inside(info, s) < TASK_WORK)
+		if (info->task_count && (work_inside(info, s) < TASK_WORK ||
+					 chunks_repeat_work(info, s->body, s->axis)))
 			return;
 		add_task(info, s, step);
 	}

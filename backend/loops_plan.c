@@ -6,23 +6,7 @@
 
 #include <math.h>
 
-enum { CHAIN_MAX = 32 };
-
-struct chooser {
-	struct loops_info info;
-	const struct target *target;
-	struct kernel *k;
-	int scans;
-};
-
-/* A perfect nest of par loops, and what is inside the innermost. */
-struct chain {
-	struct stmt *loops[CHAIN_MAX];
-	int count;
-	struct stmt *body;
-};
-
-static int64_t extent_of(const struct kernel *k, int axis, int64_t guess)
+int64_t plan_extent(const struct kernel *k, int axis, int64_t guess)
 {
 	dim d = k->exprs->axes[axis].extent;
 
@@ -64,13 +48,12 @@ struct view {
 
 static double expr_cost(struct view *v, const struct expr *e, double weight);
 
-/* The reduction axis along which most loads have stride 1; -1: none. */
-static int own_axis(struct chooser *c, const struct expr *e)
+int plan_own_axis(struct chooser *c, const struct expr *e)
 {
 	for (int i = e->axis_count - 1; i >= 0; i--) {
 		struct view v = {.c = c, .axis = e->axes[i], .widest = 8, .narrowest = 64};
 
-		if (extent_of(c->k, e->axes[i], 64) < 4)
+		if (plan_extent(c->k, e->axes[i], 64) < 4)
 			continue;
 		c->scans++;
 		if (expr_cost(&v, e->arg[0], 1) < 0.5 * note_of(&c->info, e->arg[0])->weight)
@@ -85,20 +68,20 @@ static double reduce_cost(struct view *v, const struct expr *e, double weight)
 	struct view own = {.c = v->c, .axis = -1, .widest = 8, .narrowest = 64};
 
 	for (int i = 0; i < e->axis_count; i++)
-		weight *= (double)extent_of(v->c->k, e->axes[i], 64);
+		weight *= (double)plan_extent(v->c->k, e->axes[i], 64);
 	for (int i = v->chain ? v->chain->count - 1 : -1; i >= 0;
 	     i--) { /* it moves out of these loops */
 		int axis = v->chain->loops[i]->axis;
 
 		if (n->axes & axis_bit(&v->c->info, axis))
 			break;
-		weight /= (double)extent_of(v->c->k, axis, 64);
+		weight /= (double)plan_extent(v->c->k, axis, 64);
 	}
 	if (v->axis >= 0 && (n->axes & axis_bit(&v->c->info, v->axis)))
 		return expr_cost(v, e->arg[0], weight);
 	if (v->axis >= 0 && !v->chain)
-		weight /= (double)extent_of(v->c->k, v->axis, 64);
-	own.axis = e->reduce >= REDUCE_ARGMIN ? -1 : own_axis(v->c, e);
+		weight /= (double)plan_extent(v->c->k, v->axis, 64);
+	own.axis = e->reduce >= REDUCE_ARGMIN ? -1 : plan_own_axis(v->c, e);
 	v->c->scans++;
 	return expr_cost(&own, e->arg[0], weight);
 }
@@ -166,46 +149,23 @@ static double list_cost(struct view *v, const struct stmt *s, double weight)
 		}
 		if (s->kind == STMT_FOR)
 			sum += list_cost(v, s->body,
-					 weight * (double)extent_of(v->c->k, s->axis, 64));
+					 weight * (double)plan_extent(v->c->k, s->axis, 64));
 		if (s->kind == STMT_WHEN)
 			sum += list_cost(v, s->body, weight);
 	}
 	return sum;
 }
 
-/* ---- block ---- */
+/* ---- the choice ---- */
 
-struct sharing {
-	struct chooser *c;
-	int vector, block; /* axes */
-	int reduces;       /* that depend on the block axis */
-	int shared;        /* vector loads in them that do not */
-};
-
-static void find_sharing(struct sharing *s, const struct expr *e, int vector, bool inside)
+static int lanes_for(const struct chooser *c, int axis, int widest)
 {
-	struct note *n = note_of(&s->c->info, e);
-	axis_set block = axis_bit(&s->c->info, s->block);
+	int lanes = c->target->vector_bytes * 8 / widest;
+	int64_t extent = plan_extent(c->k, axis, 1 << 20);
 
-	if (n->scanned == s->c->scans)
-		return;
-	n->scanned = s->c->scans;
-	if (e->op == EXPR_LOAD) {
-		if (inside && vector >= 0 && (n->axes & axis_bit(&s->c->info, vector)) &&
-		    !(n->axes & block))
-			s->shared++;
-		return;
-	}
-	if (e->op == EXPR_REDUCE && (n->axes & block)) {
-		if (vector < 0 || !(n->axes & axis_bit(&s->c->info, vector))) {
-			vector = e->reduce >= REDUCE_ARGMIN ? -1 : own_axis(s->c, e);
-			s->c->scans++; /* own_axis left its marks */
-		}
-		s->reduces += !inside;
-		inside = true;
-	}
-	for (int i = 0; i < e->count; i++)
-		find_sharing(s, e->arg[i], vector, inside);
+	while (lanes > 1 && lanes / 2 >= extent)
+		lanes /= 2;
+	return lanes;
 }
 
 static int weight_outside(struct chooser *c, const struct expr *e)
@@ -221,146 +181,6 @@ static int weight_outside(struct chooser *c, const struct expr *e)
 	for (int i = 0; i < e->count && sum < 1000; i++)
 		sum += weight_outside(c, e->arg[i]);
 	return sum;
-}
-
-static int registers(const struct target *t)
-{
-	return t->isa == ISA_X86_V4 || t->isa == ISA_NEON ? 24 : 12;
-}
-
-/* Vectors along the axis and iterations of the block so that accumulators fill the registers. */
-static void fill_registers(struct chooser *c, struct loops_nest *nest, int block_axis, int reduces,
-			   int budget)
-{
-	int64_t extent = nest->vector_axis < 0 ? 1 : extent_of(c->k, nest->vector_axis, 1 << 20);
-	int64_t vectors = (extent + nest->lanes - 1) / nest->lanes,
-		rows = extent_of(c->k, block_axis, 1 << 20);
-	int most = budget / reduces > 0 ? budget / reduces : 1, best = 1,
-	    top = budget >= 24 ? 4 : 2;
-
-	nest->unroll = 1;
-	for (int u = 2; u <= top; u++) {
-		if (vectors >= u && u <= most &&
-		    (vectors % u == 0 || (vectors > 2 * u && vectors % nest->unroll)))
-			nest->unroll = u;
-	}
-	most /= nest->unroll;
-	if (most > 12)
-		most = 12;
-	if (nest->vector_axis < 0 && most > 4)
-		most = 4;
-	for (int b = most; b >= 1; b--) { /* the largest that leaves little over */
-		if (rows >= b &&
-		    (rows % b == 0 || rows > 16 * b || (rows / b) * b * 8 >= rows * 7) &&
-		    b > best) {
-			best = b;
-			break;
-		}
-	}
-	if (best == 1 && rows >= 2)
-		best = rows < most ? (int)rows : most;
-	nest->block_axis = best > 1 ? block_axis : -1;
-	nest->block = best;
-}
-
-static bool stores_all_use(struct chooser *c, const struct stmt *s, int axis)
-{
-	for (; s; s = s->next) {
-		bool uses = true;
-
-		if (s->kind == STMT_STORE) {
-			dim coef = access_coef(&c->info, store_access(&c->info, s), axis, &uses);
-
-			if (!uses || (s->combine >= 0 && !coef) ||
-			    dtype_bits(c->k->buffers.at[s->buffer].type.dtype) < 8)
-				return false;
-		}
-		if (s->body && !stores_all_use(c, s->body, axis))
-			return false;
-	}
-	return true;
-}
-
-/* Loads that jump along the vectors and are contiguous along the block axis: a square of both is read as
- * vectors and transposed (loops_access.c). */
-static void find_squares(struct sharing *s, const struct expr *e)
-{
-	struct note *n = note_of(&s->c->info, e);
-	bool uses;
-	dim vector, block;
-
-	if (n->scanned == s->c->scans || e->op == EXPR_REDUCE)
-		return;
-	n->scanned = s->c->scans;
-	for (int i = 0; i < e->count; i++)
-		find_squares(s, e->arg[i]);
-	if (e->op != EXPR_LOAD || !n->access->safe || dtype_bits(n->access->type) < 8)
-		return;
-	block = access_coef(&s->c->info, n->access, s->block, &uses);
-	vector = access_coef(&s->c->info, n->access, s->vector, &uses);
-	s->shared += uses && block && vector && dim_is(block, 1) && !dim_is(vector, 1);
-}
-
-static void choose_square(struct chooser *c, const struct chain *chain, struct loops_nest *nest,
-			  int outside)
-{
-	if (nest->vector_axis < 0 || nest->lanes < 4 || nest->lanes > 16 || outside > 16 ||
-	    chain->body->next || chain->body->kind != STMT_STORE)
-		return;
-	for (int i = chain->count - 1; i >= 0; i--) {
-		struct sharing s = {c, nest->vector_axis, chain->loops[i]->axis, 0, 0};
-
-		if (s.block == nest->vector_axis || extent_of(c->k, s.block, 64) < nest->lanes ||
-		    !stores_all_use(c, chain->body, s.block))
-			continue;
-		c->scans++;
-		find_squares(&s, chain->body->value);
-		if (s.shared) {
-			nest->block_axis = s.block;
-			nest->block = nest->lanes;
-			nest->unroll = 1;
-			return;
-		}
-	}
-}
-
-static void choose_block(struct chooser *c, const struct chain *chain, struct loops_nest *nest,
-			 int outside)
-{
-	int budget = registers(c->target);
-
-	if (outside > 200)
-		budget = 4;
-	else if (outside > 60)
-		budget = 8;
-	for (int i = chain->count - 1; i >= 0; i--) {
-		struct sharing s = {c, nest->vector_axis, chain->loops[i]->axis, 0, 0};
-
-		if (chain->loops[i]->axis == nest->vector_axis ||
-		    extent_of(c->k, s.block, 64) < 2 || !stores_all_use(c, chain->body, s.block))
-			continue;
-		for (const struct stmt *b = chain->body; b; b = b->next) {
-			c->scans++;
-			if (b->value)
-				find_sharing(&s, b->value, s.vector, false);
-		}
-		if (s.reduces && s.shared) {
-			fill_registers(c, nest, s.block, s.reduces, budget);
-			return;
-		}
-	}
-}
-
-/* ---- the choice ---- */
-
-static int lanes_for(const struct chooser *c, int axis, int widest)
-{
-	int lanes = c->target->vector_bytes * 8 / widest;
-	int64_t extent = extent_of(c->k, axis, 1 << 20);
-
-	while (lanes > 1 && lanes / 2 >= extent)
-		lanes /= 2;
-	return lanes;
 }
 
 static int total_outside(struct chooser *c, const struct stmt *s)
@@ -394,7 +214,7 @@ static struct loops_nest choose_nest(struct chooser *c, const struct chain *chai
 		double cost;
 		int lanes;
 
-		if (extent_of(c->k, v.axis, 64) < 2)
+		if (plan_extent(c->k, v.axis, 64) < 2)
 			continue;
 		cost = list_cost(&v, chain->body, 1);
 		lanes = lanes_for(c, v.axis, v.widest);
@@ -408,15 +228,13 @@ static struct loops_nest choose_nest(struct chooser *c, const struct chain *chai
 		}
 	}
 	if (nest.vector_axis >= 0) {
-		int64_t vectors = extent_of(c->k, nest.vector_axis, 1 << 20) / nest.lanes;
+		int64_t vectors = plan_extent(c->k, nest.vector_axis, 1 << 20) / nest.lanes;
 
 		nest.unroll = outside <= 8 ? 4 : outside <= 24 ? 2 : 1;
 		while (nest.unroll > 1 && nest.unroll > vectors)
 			nest.unroll /= 2;
 	}
-	choose_block(c, chain, &nest, outside);
-	if (nest.block == 1)
-		choose_square(c, chain, &nest, outside);
+	plan_block(c, chain, &nest, outside);
 	return nest;
 }
 
@@ -537,7 +355,7 @@ int plan_enumerate(const struct kernel *k, const struct target *t, struct arena 
 			if (isinf(list_cost(&v, chain.body, 1)))
 				continue;
 			lanes = lanes_for(&c, v.axis, v.widest);
-			if (block >= 0 && !stores_all_use(&c, chain.body, block))
+			if (block >= 0 && !plan_stores_use(&c, chain.body, block))
 				block = -1;
 			if (block >= 0 && lanes <= 16)
 				n = add_plan(k, a, out, room, n,

@@ -3,6 +3,8 @@
  * partial results, joined at the end in a fixed order, so that results depend on extents and level only. */
 #include "backend/loops.h"
 
+#include <stdlib.h>
+
 struct reduction {
 	const struct expr *e;
 	enum reduce_kind kind;
@@ -112,28 +114,162 @@ static LLVMValueRef step_value(struct gen *g, struct reduction *r, LLVMValueRef 
 	return g->tail && r->own_vector ? LLVMBuildSelect(g->e->builder, g->tail, v, acc, "") : v;
 }
 
-static void step(struct gen *g, struct reduction *r)
+/* For the vectors of iteration b of the block. */
+static void step(struct gen *g, struct reduction *r, int b)
 {
 	int vectors = r->own_vector ? g->unroll : r->vectors;
 
-	for (int b = 0; b < r->blocks; b++) {
-		for (int u = 0; u < vectors; u++) {
-			LLVMValueRef *acc = &r->acc[b * r->vectors + u];
-			struct copy c = {b, u};
+	for (int u = 0; u < vectors; u++) {
+		LLVMValueRef *acc = &r->acc[b * r->vectors + u];
+		struct copy c = {b, u};
 
-			if (is_arg(r->kind)) {
-				LLVMValueRef pair[2] = {acc[0],
-							r->acc[r->count / 2 + b * r->vectors + u]};
+		if (is_arg(r->kind)) {
+			LLVMValueRef pair[2] = {acc[0], r->acc[r->count / 2 + b * r->vectors + u]};
 
-				step_position(g, r, pair, term_value(g, r, r->e->arg[0], c),
-					      position(g, r, c));
-				acc[0] = pair[0];
-				r->acc[r->count / 2 + b * r->vectors + u] = pair[1];
-			} else {
-				acc[0] = step_value(g, r, acc[0], c);
-			}
+			step_position(g, r, pair, term_value(g, r, r->e->arg[0], c),
+				      position(g, r, c));
+			acc[0] = pair[0];
+			r->acc[r->count / 2 + b * r->vectors + u] = pair[1];
+		} else {
+			acc[0] = step_value(g, r, acc[0], c);
 		}
 	}
+}
+
+/* ---- few iterations, written out ---- */
+
+/* A step of the inner axes: iteration t, for iteration b of the block. */
+struct tap {
+	int64_t place; /* of what it reads, along memory */
+	int t, b;
+};
+
+enum { TAPS_MAX = 32, TAP_STEPS_MAX = 256, TAP_WORK_MAX = 500 };
+
+/* The iterations of the axes from depth on; 0: too many, or not of a kind that is written out. */
+static int tap_count(struct gen *g, const struct reduction *r, int depth)
+{
+	const struct note *body = note_of(&g->info, r->e->arg[0]);
+	int64_t taps = 1, steps;
+
+	if (r->own_vector || is_arg(r->kind) || body->reduces || body->fails)
+		return 0;
+	for (int i = depth; i < r->e->axis_count; i++) {
+		dim extent = g->k->exprs->axes[r->order[i]].extent;
+
+		if (!dim_is_const(extent) || extent->value < 1 || extent->value > TAPS_MAX)
+			return 0;
+		taps *= extent->value;
+	}
+	steps = taps * r->blocks;
+	return taps <= TAPS_MAX && steps <= TAP_STEPS_MAX &&
+			       steps * r->vectors * body->weight <= TAP_WORK_MAX
+		       ? (int)taps
+		       : 0;
+}
+
+static void bind_tap(struct gen *g, const struct reduction *r, int depth, int64_t t)
+{
+	for (int i = r->e->axis_count - 1; i >= depth; i--) {
+		int64_t extent = g->k->exprs->axes[r->order[i]].extent->value;
+
+		axis_bind(g, r->order[i], gen_i64(g, t % extent));
+		t /= extent;
+	}
+}
+
+/* The load whose address moves with the block axis and the inner axes: copies read the same there. */
+static const struct access *window_of(struct gen *g, const struct reduction *r, int depth,
+				      const struct expr *e)
+{
+	const struct note *n = note_of(&g->info, e);
+	const struct access *a = NULL;
+	bool uses;
+	dim coef;
+
+	if (!gen_depends(g, n->axes, g->block_axis))
+		return NULL;
+	for (int i = 0; e->op != EXPR_LOAD && i < e->count && !a; i++)
+		a = window_of(g, r, depth, e->arg[i]);
+	if (e->op != EXPR_LOAD)
+		return a;
+	coef = access_coef(&g->info, n->access, g->block_axis, &uses);
+	if (!coef || !dim_is_const(coef))
+		return NULL;
+	for (int i = depth; i < r->e->axis_count; i++) {
+		coef = access_coef(&g->info, n->access, r->order[i], &uses);
+		if (!coef || !dim_is_const(coef))
+			return NULL;
+	}
+	return n->access;
+}
+
+static int64_t tap_place(struct gen *g, const struct reduction *r, int depth,
+			 const struct access *a, int64_t t, int b)
+{
+	bool uses;
+	int64_t at = b * access_coef(&g->info, a, g->block_axis, &uses)->value;
+
+	for (int i = r->e->axis_count - 1; i >= depth; i--) {
+		int64_t extent = g->k->exprs->axes[r->order[i]].extent->value;
+
+		at += t % extent * access_coef(&g->info, a, r->order[i], &uses)->value;
+		t /= extent;
+	}
+	return at;
+}
+
+static int tap_order(const void *a, const void *b)
+{
+	const struct tap *x = a, *y = b;
+
+	if (x->place != y->place)
+		return x->place < y->place ? -1 : 1;
+	return x->t != y->t ? x->t - y->t : x->b - y->b;
+}
+
+/* Steps by iteration; or by the address they read, so that what several copies of the block read is loaded
+ * once and then used up. Each sum adds its terms in the order of the iterations in both cases. */
+static void sort_taps(struct gen *g, const struct reduction *r, int depth, struct tap *tap,
+		      int count)
+{
+	const struct access *a = window_of(g, r, depth, r->e->arg[0]);
+	int64_t last = INT64_MIN;
+
+	for (int t = 0; a && t < count; t++) {
+		int64_t at = tap_place(g, r, depth, a, t, 0);
+
+		if (at < last)
+			a = NULL;
+		last = at;
+	}
+	for (int i = 0; i < count * r->blocks; i++) {
+		int t = i / r->blocks, b = i % r->blocks;
+
+		tap[i] = (struct tap){a ? tap_place(g, r, depth, a, t, b) : 0, t, b};
+	}
+	qsort(tap, (size_t)(count * r->blocks), sizeof(*tap), tap_order);
+}
+
+static void write_taps(struct gen *g, struct reduction *r, int depth, int count)
+{
+	struct tap tap[TAP_STEPS_MAX];
+
+	sort_taps(g, r, depth, tap, count);
+	g->reuse = true;
+	g->depth++;
+	for (int i = 0; i < count * r->blocks; i++) {
+		int mark = memo_mark(g);
+
+		bind_tap(g, r, depth, tap[i].t);
+		step(g, r, tap[i].b);
+		memo_release(g, mark);
+	}
+	for (int i = depth; i < r->e->axis_count; i++)
+		axis_unbind(g, r->order[i]);
+	g->depth--;
+	g->reuse = false;
+	gen_forget_loaded(g);
 }
 
 /* ---- loops ---- */
@@ -212,15 +348,22 @@ static int narrowest_load(struct gen *g, const struct expr *e, int bits);
 static void reduce_from(struct gen *g, struct reduction *r, int depth)
 {
 	struct expr_pool *p = g->k->exprs;
-	int mark = memo_mark(g);
+	int mark = memo_mark(g), taps;
 	dim extent;
 
 	if (depth == r->e->axis_count) {
-		step(g, r);
+		for (int b = 0; b < r->blocks; b++)
+			step(g, r, b);
 		return;
 	}
 	extent = p->axes[r->order[depth]].extent;
 	gen_hoist(g, r->e->arg[0], 0, 0);
+	taps = tap_count(g, r, depth);
+	if (taps) {
+		write_taps(g, r, depth, taps);
+		memo_release(g, mark);
+		return;
+	}
 	if (r->own_vector && depth == r->e->axis_count - 1) {
 		vector_axis_loops(g, r, depth, gen_dim(g, extent),
 				  narrowest_load(g, r->e->arg[0], 64));

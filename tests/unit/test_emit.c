@@ -360,7 +360,7 @@ static void tame(struct fixture *f)
 	}
 }
 
-enum { SHAPES = 22 };
+enum { SHAPES = 23 };
 
 static struct value *shape_of_kernel(struct fixture *f, int which)
 {
@@ -448,6 +448,12 @@ static struct value *shape_of_kernel(struct fixture *f, int which)
 		x[1] = WEIGHTS(f, 3, 14, 19);
 		return add_op(f, OP_matmul, 2, x, NULL);
 	case 16: return add_transpose(&f->b, INPUT(f, DT_F16, 35, 2, 20), (int[]){2, 1, 0});
+	case 22:
+		x[0] = INPUT(f, DT_F32, 2, 9, 19, 37);
+		x[1] = INPUT(f, DT_F32, 3, 3, 1, 37);
+		return add_op(f, OP_conv, 2, x,
+			      &(struct attrs_conv){
+				      .group = 37, .stride = {2, twos}, .dilation = {2, ones}});
 	default:
 		x[0] = INPUT(f, DT_F32, 5, 257);
 		return add_op(f, OP_normalize, 1, x,
@@ -476,7 +482,9 @@ static void every_plan_gives_what_the_interpreter_gives(void **state)
 			for (int i = 0; i <= n; i++) {
 				k->plan = plans[i];
 				if (!kernel_matches(f, k, y, want.data, 3e-5, 1))
-					fail_msg("kernel %d, plan %d on %s", s, i, f->target.spec);
+					fail_msg("%s kernel %d, plan %d on %s",
+						 kernel_text(&f->arena, k, false), s, i,
+						 f->target.spec);
 			}
 			free(want.data);
 		}
