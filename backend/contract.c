@@ -81,6 +81,27 @@ static LLVMValueRef load_b(struct coder *c, LLVMValueRef panel, int u)
 				    : gen_vector(&c->g, c->c.b, (struct copy){0, u});
 }
 
+/* Asks for what the tile reads PREFETCH_STEPS of k later: weights come from L3 or memory, and the hardware does not
+ * look past the page. */
+static void prefetch_panels(struct coder *c, LLVMValueRef panel)
+{
+	enum { PREFETCH_STEPS = 32 };
+	struct emitter *e = c->g.e;
+	LLVMValueRef arg[4] = {NULL, LLVMConstInt(e->i32, 0, 0), LLVMConstInt(e->i32, 3, 0),
+			       LLVMConstInt(e->i32, 1, 0)};
+
+	for (int u = 0; u < c->tile.vectors; u++) {
+		int64_t column = (int64_t)u * c->plan->lanes;
+		LLVMValueRef by;
+
+		if (column % PANEL)
+			continue;
+		by = gen_i64(&c->g, column * c->c.k_total->value + (int64_t)PREFETCH_STEPS * PANEL);
+		arg[0] = LLVMBuildGEP2(e->builder, e->f32, panel, &by, 1, "");
+		emit_intrinsic(e, "llvm.prefetch", 1, &e->ptr, 4, arg);
+	}
+}
+
 /* ---- the sums ---- */
 
 static void multiply(struct coder *c, LLVMValueRef panel)
@@ -88,6 +109,8 @@ static void multiply(struct coder *c, LLVMValueRef panel)
 	LLVMValueRef b[COPIES_MAX];
 	int rows = c->tile.outer * c->tile.inner;
 
+	if (c->plan->prefetch)
+		prefetch_panels(c, panel);
 	for (int u = 0; u < c->tile.vectors; u++)
 		b[u] = load_b(c, panel, u);
 	for (int r = 0; r < rows; r++) {

@@ -192,6 +192,8 @@ static void put_contract(struct printer *p)
 		fprintf(p->out, " packed=%%%s", p->buffers[plan->packed]);
 	if (plan->k_step)
 		fprintf(p->out, " k=%d", plan->k_step);
+	if (plan->prefetch)
+		fputs(" prefetch", p->out);
 	if (plan->tile_epilogue)
 		fputs(" epilogue=tile", p->out);
 	for (int i = 0; i < plan->task_count; i++)

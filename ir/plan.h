@@ -34,8 +34,9 @@ struct loops_plan {
 struct contract_plan {
 	int lanes, vectors; /* columns of a tile: vectors * lanes */
 	int rows[2]; /* rows of a tile: rows[1] of the inner m axis times rows[0] of the one around it */
-	int packed; /* the buffer that is stored in panels, -1: B is read in place */
-	int k_step; /* iterations of the outermost k loop in one pass over the rows; 0: all */
+	int packed;    /* the buffer that is stored in panels, -1: B is read in place */
+	int k_step;    /* iterations of the outermost k loop in one pass over the rows; 0: all */
+	bool prefetch; /* panels come from beyond L2 */
 	bool tile_epilogue; /* sums go through scratch memory, and the epilogue runs row by row */
 	int task_count;     /* loops cut into tasks, in the order in which tasks are counted */
 	struct {
