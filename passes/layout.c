@@ -7,7 +7,8 @@
  * A transpose moves only where all operands of full rank that are no constants come from transposes of the
  * same perm, or are inputs that a convolution reads transposed anyway, so their number does not grow;
  * constants are transposed at compile time (fold_constants), and operands with less axes, or none that
- * changes places, are reshaped. Movement is one way, so it ends.
+ * changes places, are reshaped. Movement is one way, so it ends. Past a reshape that joins axes which are
+ * apart (a channel shuffle) it moves but for a transpose that brings them together.
  * A flattened operand of a matmul by a constant passes its transpose on to the rows of that constant.
  * Last, transposes that move only axes of size 1 become reshapes. */
 #include "passes/patterns.h"
@@ -397,39 +398,53 @@ static int find_runs(struct dim_pool *p, const struct type *x, const struct type
 	return count;
 }
 
-/* %1 = transpose %x  %y = reshape %1   =>   %2 = reshape %x  %y = transpose %2
- * where each run of axes that the reshape splits or joins is a run of %x's axes too. */
+/* The runs in the order in which their first axes stand in %x of %1 = transpose %x {perm}. */
+static void sort_runs(const struct run *runs, int count, const int64_t *perm, int rank, int *order)
+{
+	int done = 0;
+
+	for (int at = 0; at < rank; at++)
+		for (int i = 0; i < count; i++)
+			if (runs[i].x1 > runs[i].x0 && perm[runs[i].x0] == at)
+				order[done++] = i;
+	for (int i = 0; i < count; i++)
+		if (runs[i].x1 == runs[i].x0)
+			order[done++] = i;
+}
+
+/* %1 = transpose %x  %y = reshape %1   =>   %2 = transpose' %x  %3 = reshape %2  %y = transpose %3
+ * where transpose' only brings the axes of each run, which the reshape splits or joins, together: mostly it is none. */
 static struct value *sink_reshape(struct pass_context *c, struct node *n)
 {
 	struct builder b = build_before(c, n);
 	const int64_t *perm = perm_of(n->in[0]);
 	const struct type *t = &n->in[0]->type, *y = &n->out[0]->type;
 	struct run runs[2 * HONE_MAX_RANK];
-	int64_t out[HONE_MAX_RANK];
+	int64_t inner[HONE_MAX_RANK], outer[HONE_MAX_RANK];
+	int count, order[2 * HONE_MAX_RANK], before = 0, done = 0;
 	dim dims[HONE_MAX_RANK];
-	int count, done = 0;
-	int first[2 *
-		  HONE_MAX_RANK]; /* the axis of x where a run begins; of none: after all others */
+	struct value *x;
 
 	if (!perm)
 		return NULL;
 	count = find_runs(&c->graph->dims, t, y, runs);
-	for (int i = 0; i < count; i++) {
-		first[i] = runs[i].x1 > runs[i].x0 ? (int)perm[runs[i].x0] : t->rank + i;
-		for (int k = runs[i].x0 + 1; k < runs[i].x1; k++)
-			if (perm[k] != perm[k - 1] + 1)
-				return NULL;
-	}
-	for (int at = 0; count > 0 && at < t->rank + count;
-	     at++) /* runs in the order of x's axes */
-		for (int i = 0; i < count; i++)
-			for (int k = runs[i].y0; first[i] == at && k < runs[i].y1; k++) {
-				dims[done] = y->dims[k];
-				out[k] = done++;
-			}
-	if (count <= 0 || done != y->rank)
+	if (count <= 0)
 		return NULL;
-	return add_transpose_perm(&b, add_reshape(&b, n->in[0]->def->in[0], y->rank, dims), out);
+	sort_runs(runs, count, perm, t->rank, order);
+	for (int i = 0; i < count; i++) {
+		for (int k = runs[order[i]].x0; k < runs[order[i]].x1; k++)
+			inner[before++] = perm[k];
+		for (int k = runs[order[i]].y0; k < runs[order[i]].y1; k++) {
+			dims[done] = y->dims[k];
+			outer[k] = done++;
+		}
+	}
+	if (perm_is_identity((struct ints){y->rank, outer}))
+		return NULL;
+	x = n->in[0]->def->in[0];
+	if (!perm_is_identity((struct ints){t->rank, inner}))
+		x = add_transpose_perm(&b, x, inner);
+	return x ? add_transpose_perm(&b, add_reshape(&b, x, y->rank, dims), outer) : NULL;
 }
 
 /* %1 = transpose %x: [N,C,H,W]  %2 = reshape %1: [N,C*H*W]  %y = matmul(%2, const w)
