@@ -2,6 +2,7 @@
 
     model = hone.Model("model.so")
     outputs = model(x)                    # NumPy arrays in and out, in model order
+    run, (y,) = model.bind(x)             # for calling often: run() reads x and fills y
     model.set_param("exit.threshold", 0.9)
 """
 import ctypes as c
@@ -97,8 +98,8 @@ class Model:
         self._made[number] = np.empty(max(size, 1), np.uint8)
         return self._made[number].ctypes.data
 
-    def __call__(self, *arrays):
-        """Runs the model; arrays in model order. Returns a list of outputs."""
+    def _inputs(self, arrays):
+        """The tensors of these arrays, and the arrays they point into (copies where they were not contiguous)."""
         if len(arrays) != self._m.input_count:
             raise HoneError(1, f"{self.name} takes {self._m.input_count} inputs, found {len(arrays)}")
         inputs = (_Tensor * max(len(arrays), 1))()
@@ -113,11 +114,18 @@ class Model:
             keep.append(a)
             inputs[i] = _Tensor(data=a.ctypes.data, size=a.nbytes, rank=a.ndim, dtype=self._m.inputs[i].dtype)
             inputs[i].dims[: a.ndim] = a.shape
-        outputs = (_Tensor * max(self._m.output_count, 1))()
-        self._made = {}
-        status = self._m.run(self._context, inputs, outputs)
+        return inputs, keep
+
+    def _check(self, status):
         if status:
             raise HoneError(status, self._m.error(self._context).decode())
+
+    def __call__(self, *arrays):
+        """Runs the model; arrays in model order. Returns a list of outputs."""
+        inputs, keep = self._inputs(arrays)
+        outputs = (_Tensor * max(self._m.output_count, 1))()
+        self._made = {}
+        self._check(self._m.run(self._context, inputs, outputs))
         results = []
         for i in range(self._m.output_count):
             t = outputs[i]
@@ -127,10 +135,34 @@ class Model:
             results.append(raw[: count * dtype.itemsize].view(dtype).reshape(shape))
         return results
 
+    def bind(self, *arrays):
+        """(run, outputs): run() runs the model on these arrays, which it reads in place each time, and fills `outputs`.
+
+        For calling often: nothing is converted or allocated. The arrays must be contiguous and of the model's types, and
+        the outputs' sizes must not depend on data.
+        """
+        inputs, keep = self._inputs(arrays)
+        for i, array in enumerate(arrays):
+            if keep[i].ctypes.data != np.asarray(array).ctypes.data:
+                raise HoneError(1, f"input {self.inputs[i]['name']} is not contiguous")
+        tensors, outputs = (_Tensor * max(self._m.output_count, 1))(), []
+        self._check(self._m.output_dims(self._context, inputs, tensors))
+        for i in range(self._m.output_count):
+            t = tensors[i]
+            if t.size < 0:
+                raise HoneError(2, f"output {self.outputs[i]['name']}: its size depends on data")
+            outputs.append(np.empty(tuple(t.dims[: t.rank]), _DTYPES[t.dtype]))
+            t.data, t.size = outputs[i].ctypes.data, outputs[i].nbytes
+        call, context, check = self._m.run, self._context, self._check
+
+        def run(keep=(self, keep, outputs)):  # the arrays live as long as the function
+            status = call(context, inputs, tensors)
+            if status:
+                check(status)
+        return run, outputs
+
     def set_param(self, name, value):
-        status = self._m.set_param(self._context, name.encode(), value)
-        if status:
-            raise HoneError(status, self._m.error(self._context).decode())
+        self._check(self._m.set_param(self._context, name.encode(), value))
 
     def close(self):
         if self._context:
