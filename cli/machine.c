@@ -8,7 +8,10 @@
 #include <time.h>
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #endif
@@ -71,6 +74,48 @@ CHAINS(chains_vnni, "avx512f,avx512vnni", __m512i, __m512i, a, _mm512_set1_epi8(
 CHAINS(chains_bf16, "avx512f,avx512bw,avx512bf16", __m512, __m512bh, _mm512_setzero_ps(),
        (__m512bh)_mm512_set1_epi16(0x3f00), STEP_BF16)
 
+/* Tiles 0 to 3 accumulate the product of tiles 4 and 5, all of 16 rows of 64 bytes, all zero. */
+#define TILES(name, features, step)                                    \
+	__attribute__((target(features))) static void name(long steps) \
+	{                                                              \
+		struct {                                               \
+			uint8_t palette, start, reserved[14];          \
+			uint16_t row_bytes[16];                        \
+			uint8_t rows[16];                              \
+		} config = {.palette = 1};                             \
+                                                                       \
+		for (int i = 0; i < 6; i++) {                          \
+			config.row_bytes[i] = 64;                      \
+			config.rows[i] = 16;                           \
+		}                                                      \
+		_tile_loadconfig(&config);                             \
+		_tile_zero(0);                                         \
+		_tile_zero(1);                                         \
+		_tile_zero(2);                                         \
+		_tile_zero(3);                                         \
+		_tile_zero(4);                                         \
+		_tile_zero(5);                                         \
+		for (long i = 0; i < steps; i++) {                     \
+			step(0, 4, 5);                                 \
+			step(1, 4, 5);                                 \
+			step(2, 4, 5);                                 \
+			step(3, 4, 5);                                 \
+		}                                                      \
+		_tile_release();                                       \
+	}
+TILES(tiles_i8, "amx-tile,amx-int8", _tile_dpbusd)
+TILES(tiles_bf16, "amx-tile,amx-bf16", _tile_dpbf16ps)
+
+/* CPUID leaf 7: AMX-BF16 is bit 22 of edx, AMX-TILE 24, AMX-INT8 25. Linux asks for permission to use the tiles. */
+static bool has_amx(int bit)
+{
+	enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+	unsigned a, b, c, d;
+
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> bit & 1 && d >> 24 & 1 &&
+	       syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
 static bool has(enum unit u)
 {
 	switch (u) {
@@ -79,17 +124,23 @@ static bool has(enum unit u)
 	case UNIT_F32_512: return __builtin_cpu_supports("avx512f");
 	case UNIT_VNNI: return __builtin_cpu_supports("avx512vnni");
 	case UNIT_BF16: return __builtin_cpu_supports("avx512bf16");
+	case UNIT_AMX_I8: return has_amx(25);
+	case UNIT_AMX_BF16: return has_amx(22);
 	default: return false;
 	}
 }
 
 static const struct {
 	void (*run)(long steps);
-	double operations; /* in one step of all chains */
+	double operations; /* in one step of all chains or tiles */
 } units[UNIT_COUNT] = {
-	[UNIT_F32_128] = {chains_128, 12 * 4 * 2},  [UNIT_F32_256] = {chains_256, 12 * 8 * 2},
-	[UNIT_F32_512] = {chains_512, 12 * 16 * 2}, [UNIT_VNNI] = {chains_vnni, 12 * 64 * 2},
+	[UNIT_F32_128] = {chains_128, 12 * 4 * 2},
+	[UNIT_F32_256] = {chains_256, 12 * 8 * 2},
+	[UNIT_F32_512] = {chains_512, 12 * 16 * 2},
+	[UNIT_VNNI] = {chains_vnni, 12 * 64 * 2},
 	[UNIT_BF16] = {chains_bf16, 12 * 32 * 2},
+	[UNIT_AMX_I8] = {tiles_i8, 4 * 16 * 16 * 64 * 2},
+	[UNIT_AMX_BF16] = {tiles_bf16, 4 * 16 * 16 * 32 * 2},
 };
 #elif defined(__aarch64__)
 #define REGISTER(c) "+w"(c)

@@ -1,0 +1,76 @@
+"""engines.py: hone and its peers behind one call: make(engine, name, threads) gives (run, output). run() computes the
+model once, from the input bound before to the output array bound before."""
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from inputs import make_input
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MODELS, OUT = f"{ROOT}/build/bench-models", f"{ROOT}/build/bench"
+HONE = os.environ.get("HONE", f"{ROOT}/build/release/bin/hone")
+PACKAGES = {"hone": "numpy", "ort": "onnxruntime", "ov-f32": "openvino", "ov-default": "openvino"}
+PEERS = ["ort", "ov-f32"]  # those that hone's ratio is to the faster of: they compute in f32, too
+ENGINES = ["hone", "ort", "ov-f32", "ov-default"]
+
+
+def usable(engine):
+    return importlib.util.find_spec(PACKAGES[engine]) is not None
+
+
+def make_hone(name, threads, x):
+    sys.path.insert(0, f"{ROOT}/python")
+    import hone
+
+    run, outputs = hone.Model(f"{OUT}/{name}.so", threads).bind(x)
+    return run, outputs[0]
+
+
+def make_ort(name, threads, x):
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    session = ort.InferenceSession(f"{MODELS}/{name}.onnx", options, providers=["CPUExecutionProvider"])
+    binding, result = session.io_binding(), session.get_outputs()[0]
+    y = np.zeros(result.shape, np.int32 if result.type == "tensor(int32)" else np.float32)
+    binding.bind_input(session.get_inputs()[0].name, "cpu", 0, x.dtype, x.shape, x.ctypes.data)
+    binding.bind_output(result.name, "cpu", 0, y.dtype, y.shape, y.ctypes.data)
+    return lambda keep=(x, y): session.run_with_iobinding(binding), y
+
+
+def make_openvino(name, threads, x, f32):
+    import openvino as ov
+
+    config = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    if f32:
+        config["INFERENCE_PRECISION_HINT"] = "f32"
+    compiled = ov.Core().compile_model(f"{MODELS}/{name}.onnx", "CPU", config)
+    request = compiled.create_infer_request()
+    y = np.zeros(tuple(compiled.output(0).shape), np.float32)
+    request.set_input_tensor(ov.Tensor(x, shared_memory=True))
+    request.set_output_tensor(ov.Tensor(y, shared_memory=True))
+    return lambda keep=(compiled, x, y): request.infer(), y
+
+
+def make(engine, name, threads, x=None):
+    x = make_input(name) if x is None else x
+    if engine == "hone":
+        return make_hone(name, threads, x)
+    if engine == "ort":
+        return make_ort(name, threads, x)
+    return make_openvino(name, threads, x, engine == "ov-f32")
+
+
+def compile_hone(name, *options):
+    """Compiles MODELS/NAME.onnx to OUT/NAME.so: (None or the error, seconds, peak MB)."""
+    start = time.perf_counter()
+    done = subprocess.run([f"{OUT}/peak", HONE, "compile", f"{MODELS}/{name}.onnx", "-o", f"{OUT}/{name}.so", *options],
+                          capture_output=True, text=True)
+    error = (done.stderr.strip() or "failed") if done.returncode else None
+    return error, time.perf_counter() - start, float(done.stdout.split()[-1])
