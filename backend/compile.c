@@ -44,11 +44,11 @@ static bool file_error(struct diag *d, const char *path, const char *what)
 struct build {
 	const struct compile_options *o;
 	struct emit_options emit;
-	struct program *p;
+	struct program *p[TARGETS_MAX]; /* by level */
 	struct arena arena;
-	struct modules modules;
+	struct modules modules[TARGETS_MAX];
 	const char *folder; /* temporary, beside the output */
-	const char *objects[MODULES_MAX + 1];
+	const char *objects[TARGETS_MAX * MODULES_MAX + 1];
 	int object_count;
 	struct diag *diag;
 };
@@ -71,22 +71,30 @@ static bool interrupted(struct build *b)
 	return signals_waiting();
 }
 
-static bool write_objects(struct build *b)
+static bool write_modules(struct build *b, const struct modules *m)
 {
-	for (int i = 0; i < b->modules.count; i++) {
-		LLVMMemoryBufferRef m = b->modules.object[i];
-		const char *path = arena_printf(&b->arena, "%s/%d.o", b->folder, i);
+	for (int i = 0; i < m->count; i++) {
+		const char *path = arena_printf(&b->arena, "%s/%d.o", b->folder, b->object_count);
 
 		b->objects[b->object_count++] = path;
-		if (interrupted(b) ||
-		    !write_file(b, path, LLVMGetBufferStart(m), LLVMGetBufferSize(m)))
+		if (interrupted(b) || !write_file(b, path, LLVMGetBufferStart(m->object[i]),
+						  LLVMGetBufferSize(m->object[i])))
 			return false;
 	}
-	if (b->p->weight_bytes) {
+	return true;
+}
+
+static bool write_objects(struct build *b)
+{
+	for (int i = 0; i < b->o->targets->count; i++) {
+		if (!write_modules(b, &b->modules[i]))
+			return false;
+	}
+	if (b->p[0]->constants->bytes) {
 		const char *path = arena_printf(&b->arena, "%s/weights.o", b->folder);
 
 		b->objects[b->object_count++] = path;
-		if (!weights_write_object(b->p, &b->emit, path, b->diag))
+		if (!weights_write_object(b->p[0], &b->emit, path, b->diag))
 			return false;
 	}
 	return !interrupted(b);
@@ -97,10 +105,10 @@ static bool write_text(struct build *b, const char *path)
 	FILE *f = fopen(path, "wb");
 	bool ok = f;
 
-	for (int i = 0; ok && i < b->modules.count; i++) {
-		size_t size = LLVMGetBufferSize(b->modules.object[i]);
+	for (int i = 0; ok && i < b->modules[0].count; i++) {
+		size_t size = LLVMGetBufferSize(b->modules[0].object[i]);
 
-		ok = fwrite(LLVMGetBufferStart(b->modules.object[i]), 1, size, f) == size;
+		ok = fwrite(LLVMGetBufferStart(b->modules[0].object[i]), 1, size, f) == size;
 	}
 	if (f && fclose(f))
 		ok = false;
@@ -110,7 +118,7 @@ static bool write_text(struct build *b, const char *path)
 static bool write_header(struct build *b, const char *path)
 {
 	FILE *f = fopen(path, "wb");
-	bool ok = f && header_write(b->p, &b->emit, f);
+	bool ok = f && header_write(b->p[0], &b->emit, f);
 
 	if (f && fclose(f))
 		ok = false;
@@ -140,22 +148,32 @@ static bool make_folder(struct build *b, const char *output)
 	return true;
 }
 
+static bool link_output(struct build *b, const char *file)
+{
+	const struct compile_options *o = b->o;
+	struct link_options link = {.executable = o->kind == EMIT_EXE,
+				    .linker = o->linker,
+				    .runtime = o->runtime,
+				    .export_prefix = b->emit.prefix,
+				    .keep_symbols = o->keep_symbols};
+
+	return link_objects(&o->targets->at[0], &link, b->object_count, b->objects, file, &b->arena,
+			    b->diag);
+}
+
 static bool make_file(struct build *b, const char *file)
 {
 	const struct compile_options *o = b->o;
+	const struct target *t = &o->targets->at[0];
 
 	switch (o->kind) {
 	case EMIT_HEADER: return write_header(b, file);
 	case EMIT_ASM:
 	case EMIT_LLVM: return write_text(b, file);
 	case EMIT_OBJ:
-		return write_objects(b) && link_relocatable(o->target, o->linker, b->object_count,
+		return write_objects(b) && link_relocatable(t, o->linker, b->object_count,
 							    b->objects, file, &b->arena, b->diag);
-	default:
-		return write_objects(b) &&
-		       link_objects(o->target, o->kind == EMIT_EXE, o->linker, b->object_count,
-				    b->objects, file, b->emit.prefix, o->keep_symbols, &b->arena,
-				    b->diag);
+	default: return write_objects(b) && link_output(b, file);
 	}
 }
 
@@ -163,12 +181,14 @@ static void fill_report(struct build *b, const char *output, struct compile_repo
 {
 	struct stat info;
 
-	r->weight_bytes = b->p->weight_bytes;
-	r->kernels = b->p->sites.count;
-	r->functions = b->p->functions.count;
+	r->weight_bytes = b->p[0]->constants->bytes;
+	r->kernels = b->p[0]->sites.count;
 	r->file_bytes = stat(output, &info) ? 0 : info.st_size;
-	for (int i = 0; i < b->modules.count; i++)
-		r->code_bytes += (int64_t)LLVMGetBufferSize(b->modules.object[i]);
+	for (int i = 0; i < b->o->targets->count; i++) {
+		r->functions += b->p[i]->functions.count;
+		for (int k = 0; k < b->modules[i].count; k++)
+			r->code_bytes += (int64_t)LLVMGetBufferSize(b->modules[i].object[k]);
+	}
 }
 
 static bool publish(struct build *b, const char *file, const char *output)
@@ -180,16 +200,47 @@ static bool publish(struct build *b, const char *file, const char *output)
 	return true;
 }
 
+/* "_x86_64_v4_vnni" where there are several levels. */
+static const char *level_suffix(struct build *b, int i)
+{
+	char *name;
+
+	if (b->o->targets->count == 1)
+		return "";
+	name = arena_printf(&b->arena, "_%s", target_level(&b->arena, &b->o->targets->at[i]));
+	for (char *c = name; *c; c++)
+		*c = *c == '-' || *c == '+' ? '_' : *c;
+	return name;
+}
+
+/* The modules of every level; the first level's hold the model and its entry points. */
+static bool emit_levels(struct build *b)
+{
+	bool text = b->o->kind == EMIT_LLVM;
+	LLVMCodeGenFileType type = b->o->kind == EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile;
+	int count = b->o->targets->count;
+
+	if (count > 1 && (text || type == LLVMAssemblyFile))
+		return diag_add(b->diag, DIAG_USAGE, (struct loc){0},
+				"--emit asm and llvm show one level; give one to --cpu");
+	for (int i = 0; i < count; i++) {
+		b->emit.level = level_suffix(b, i);
+		b->emit.is_next = i > 0;
+		b->emit.next_level = i + 1 < count ? level_suffix(b, i + 1) : NULL;
+		if (!modules_emit(b->p[i], &b->emit, type, text, 2, &b->modules[i], b->diag))
+			return false;
+	}
+	return true;
+}
+
 static bool build(struct build *b, const char *output, struct compile_report *r)
 {
-	bool text = b->o->kind == EMIT_LLVM, ok;
-	LLVMCodeGenFileType type = b->o->kind == EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile;
+	bool ok;
 	const char *file;
 	sigset_t before;
 	double start = now_ms();
 
-	if (b->o->kind != EMIT_HEADER &&
-	    !modules_emit(b->p, &b->emit, type, text, 2, &b->modules, b->diag))
+	if (b->o->kind != EMIT_HEADER && !emit_levels(b))
 		return false;
 	r->emit_ms = now_ms() - start;
 	signals_hold(&before);
@@ -221,11 +272,13 @@ bool compile_graph(struct graph *g, const struct compile_options *o, const char 
 				       .prefix = o->prefix ? o->prefix : "",
 				       .passes = o->passes ? o->passes : "",
 				       .hash = o->hash ? o->hash : "",
+				       .cpu = o->targets->spec,
 				       .executable = o->kind == EMIT_EXE};
-	b.p = program_layout(g, o->target, 0, NULL, &b.arena, d);
+	ok = programs_layout(g, o->targets, &b.arena, b.p, d);
 	r.layout_ms = now_ms() - start;
-	ok = b.p && build(&b, output, &r);
-	modules_free(&b.modules);
+	ok = ok && build(&b, output, &r);
+	for (int i = 0; i < TARGETS_MAX; i++)
+		modules_free(&b.modules[i]);
 	arena_free(&b.arena);
 	if (report)
 		*report = r;
@@ -277,8 +330,8 @@ bool graph_figures(struct graph *g, const struct target *t, struct graph_figures
 	struct program *p = program_layout(g, t, 0, NULL, &a, d);
 
 	if (p) {
-		*out = (struct graph_figures){p->sites.count, p->functions.count, p->weight_bytes,
-					      live_bytes(p), false};
+		*out = (struct graph_figures){p->sites.count, p->functions.count,
+					      p->constants->bytes, live_bytes(p), false};
 		for (int i = 0; i < p->slots.count; i++)
 			out->dynamic |= p->slots.at[i].kind == HONE_SLOT_DYNAMIC;
 	}

@@ -9,15 +9,16 @@ enum emit_kind { EMIT_SO, EMIT_EXE, EMIT_OBJ, EMIT_ASM, EMIT_LLVM, EMIT_HEADER }
 
 struct compile_options {
 	enum emit_kind kind;
-	const struct target *target;
+	const struct targets *targets;
 	const char *name;   /* model name: made a C identifier; NULL: from the output's file name */
 	const char *prefix; /* put before every global symbol; NULL: none */
 	const char *passes; /* recorded in the table */
 	const char *hash;   /* of model and flags, hexadecimal */
 	const char
 		*linker; /* NULL: the one found when hone was built, then ld.lld, lld, cc on PATH */
-	bool save_temps; /* keep objects beside the output */
-	bool keep_symbols; /* do not strip: perf and debuggers see the kernels' names */
+	const char *runtime; /* the runtime's archive; NULL: the one built with hone */
+	bool save_temps;     /* keep objects beside the output */
+	bool keep_symbols;   /* do not strip: perf and debuggers see the kernels' names */
 };
 
 struct compile_report {

@@ -97,8 +97,12 @@ static void each_tile(struct planner *p,
 	int64_t inner_most = is_row(c, last) ? p->extent[last] : 1;
 	bool known = is_row(c, last) && dim_is_const(contract_extent(p->k, c, last));
 
+	int64_t columns = p->extent[c->n];
+
+	if (p->plan.packed >= 0) /* a tile is whole panels */
+		columns = (columns + PANEL - 1) / PANEL * PANEL;
 	for (int v = 1; v <= 8; v++) {
-		if (v > 1 && (int64_t)(v - 1) * p->plan.lanes >= p->extent[c->n])
+		if (v > 1 && (int64_t)(v - 1) * p->plan.lanes >= columns)
 			continue;
 		for (int r = 1; r <= TILE_ROWS_MAX && r <= inner_most; r++) {
 			if (tile_fits(p, r, v))

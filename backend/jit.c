@@ -179,8 +179,12 @@ static void attach(struct profile *profile, struct program *p, const struct emit
 static bool build(struct engine_program *g, struct program *p, const struct jit_state *state,
 		  struct diag *d)
 {
-	struct emit_options o = {
-		.name = "jit", .prefix = "", .passes = "", .hash = "", .profile = state->profile};
+	struct emit_options o = {.name = "jit",
+				 .prefix = "",
+				 .passes = "",
+				 .hash = "",
+				 .level = "",
+				 .profile = state->profile};
 	const struct target *t = state->target;
 	struct modules m;
 	bool ok;
@@ -189,12 +193,12 @@ static bool build(struct engine_program *g, struct program *p, const struct jit_
 		attach(o.profile, p, &o);
 	if (!modules_emit(p, &o, LLVMObjectFile, false, 2, &m, d))
 		return false;
-	if (p->weight_bytes) {
-		g->weights = g->fill = aligned_alloc(64, (size_t)p->weight_bytes);
+	if (p->constants->bytes) {
+		g->weights = g->fill = aligned_alloc(64, (size_t)p->constants->bytes);
 		if (g->weights)
 			program_write_weights(p, fill_weights, g);
 	}
-	ok = (g->weights || !p->weight_bytes ||
+	ok = (g->weights || !p->constants->bytes ||
 	      diag_add(d, DIAG_INTERNAL, (struct loc){0}, "no memory for the weights")) &&
 	     fail(d, LLVMOrcCreateLLJIT(&g->jit, NULL)) && link_modules(g, &m, &o, t, d) &&
 	     create_context(g, d);

@@ -165,13 +165,18 @@ static void add_alias(struct layout *l, const struct value *from, const struct v
 
 /* ---- constants ---- */
 
+static bool same_data(const struct tensor *x, const struct tensor *y)
+{
+	return x == y || (x->kind == TENSOR_BYTES && y->kind == TENSOR_BYTES && x->data == y->data);
+}
+
 static int find_constant(const struct program *p, const struct constant *c)
 {
-	for (int i = 0; c->tensor->kind == TENSOR_BYTES && i < p->constants.count; i++) {
-		const struct constant *other = &p->constants.at[i];
+	for (int i = 0; i < p->constants->count; i++) {
+		const struct constant *other = &p->constants->at[i];
 
-		if (other->tensor->kind == TENSOR_BYTES && other->tensor->data == c->tensor->data &&
-		    other->bytes == c->bytes &&
+		if (same_data(other->tensor, c->tensor) && other->bytes == c->bytes &&
+		    other->type.dtype == c->type.dtype &&
 		    !memcmp(&other->packing, &c->packing, sizeof(c->packing)))
 			return i;
 	}
@@ -184,8 +189,8 @@ static int keep_constant(struct program *p, const struct constant *c)
 
 	if (at >= 0)
 		return at;
-	ARENA_PUSH(p->arena, &p->constants, *c);
-	return p->constants.count - 1;
+	ARENA_PUSH(p->arena, p->constants, *c);
+	return p->constants->count - 1;
 }
 
 static bool add_constant(struct layout *l, const struct node *n)
@@ -206,18 +211,18 @@ static bool add_constant(struct layout *l, const struct node *n)
 static void want_constant(struct program *p, const struct value *v)
 {
 	if (p->places[v->id].kind == PLACE_CONST)
-		p->constants.at[p->places[v->id].constant].used = true;
+		p->constants->at[p->places[v->id].constant].used = true;
 }
 
-static void place_constants(struct program *p)
+static void place_constants(struct constants *all)
 {
-	for (int i = 0; i < p->constants.count; i++) {
-		struct constant *c = &p->constants.at[i];
+	for (int i = 0; i < all->count; i++) {
+		struct constant *c = &all->at[i];
 
 		if (!c->used)
 			continue;
-		c->offset = p->weight_bytes;
-		p->weight_bytes += (c->bytes + 127) / 64 * 64; /* 64 bytes of slack after each */
+		c->offset = all->bytes;
+		all->bytes += (c->bytes + 127) / 64 * 64; /* 64 bytes of slack after each */
 	}
 }
 
@@ -239,8 +244,8 @@ bool program_write_weights(const struct program *p,
 {
 	static const unsigned char zeros[128];
 
-	for (int i = 0; i < p->constants.count; i++) {
-		const struct constant *c = &p->constants.at[i];
+	for (int i = 0; i < p->constants->count; i++) {
+		const struct constant *c = &p->constants->at[i];
 
 		if (c->used && (!write_constant(c, write, self) ||
 				!write(self, zeros, (c->bytes + 127) / 64 * 64 - c->bytes)))
@@ -357,7 +362,7 @@ static void use_constants(struct layout *l, struct site *s)
 			want_constant(p, v);
 			continue;
 		}
-		c = p->constants.at[p->places[v->id].constant];
+		c = p->constants->at[p->places[v->id].constant];
 		c.packing = packing;
 		c.packing.buffer = 0; /* the same for every reader */
 		c.bytes = packing_bytes(&packing);
@@ -691,8 +696,9 @@ static void add_words(struct program *p)
 	}
 }
 
-struct program *program_layout(struct graph *g, const struct target *t, int extra_count,
-			       struct value *const *extra, struct arena *a, struct diag *d)
+static struct program *lay_out(struct graph *g, const struct target *t, struct constants *constants,
+			       int extra_count, struct value *const *extra, struct arena *a,
+			       struct diag *d)
 {
 	struct program *p = ARENA_NEW(a, struct program);
 	struct layout l = {.p = p, .diag = d};
@@ -700,6 +706,7 @@ struct program *program_layout(struct graph *g, const struct target *t, int extr
 	*p = (struct program){.arena = a,
 			      .graph = g,
 			      .target = t,
+			      .constants = constants,
 			      .value_count = g->value_count,
 			      .stage_count = g->stage_count};
 	p->places = ARENA_ARRAY(a, struct place, g->value_count + 1);
@@ -726,7 +733,30 @@ struct program *program_layout(struct graph *g, const struct target *t, int extr
 	if (!layout_outputs(&l))
 		return NULL;
 	resolve_aliases(&l);
-	place_constants(p);
 	add_words(p);
 	return p;
+}
+
+struct program *program_layout(struct graph *g, const struct target *t, int extra_count,
+			       struct value *const *extra, struct arena *a, struct diag *d)
+{
+	struct constants *constants = ARENA_NEW(a, struct constants);
+	struct program *p = lay_out(g, t, constants, extra_count, extra, a, d);
+
+	place_constants(constants);
+	return p;
+}
+
+bool programs_layout(struct graph *g, const struct targets *levels, struct arena *a,
+		     struct program *out[TARGETS_MAX], struct diag *d)
+{
+	struct constants *constants = ARENA_NEW(a, struct constants);
+
+	for (int i = 0; i < levels->count; i++) {
+		out[i] = lay_out(g, &levels->at[i], constants, 0, NULL, a, d);
+		if (!out[i])
+			return false;
+	}
+	place_constants(constants);
+	return true;
 }

@@ -15,6 +15,12 @@
 
 extern char **environ;
 
+#ifdef __aarch64__
+enum { host_is_arm = 1 };
+#else
+enum { host_is_arm = 0 };
+#endif
+
 struct command {
 	const char **at;
 	int count, room;
@@ -65,8 +71,11 @@ static const char *find_library(struct arena *a, const struct target *t, const c
 				       "/lib64",
 				       "/usr/lib",
 				       "/lib"};
+	size_t own = 3; /* the rest is of this machine's kind */
 
-	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
+	if ((t->isa == ISA_NEON) == host_is_arm)
+		own = sizeof(folders) / sizeof(*folders);
+	for (size_t i = 0; i < own; i++) {
 		const char *path = arena_printf(a, "%s/%s", folders[i], file);
 
 		if (!access(path, R_OK))
@@ -77,11 +86,13 @@ static const char *find_library(struct arena *a, const struct target *t, const c
 
 /* The runtime's archive: beside an installed command (first, so that it never takes that of a build tree
  * it came from), or where the build made it. */
-static const char *find_runtime(struct arena *a)
+static const char *find_runtime(struct arena *a, const char *wanted)
 {
 	char self[4096];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
+	if (wanted)
+		return access(wanted, R_OK) ? NULL : wanted;
 	if (n > 0) {
 		char *slash;
 		const char *path;
@@ -212,20 +223,26 @@ static void add_libraries(const struct target *t, struct arena *a, struct comman
 		add(a, c, crtn);
 }
 
-bool link_objects(const struct target *t, bool executable, const char *linker, int count,
-		  const char *const *objects, const char *output, const char *export_prefix,
-		  bool keep_symbols, struct arena *a, struct diag *d)
+bool link_objects(const struct target *t, const struct link_options *o, int count,
+		  const char *const *objects, const char *output, struct arena *a, struct diag *d)
 {
-	const char *program = find_linker(a, linker), *runtime = find_runtime(a), *script = NULL;
+	const char *program = find_linker(a, o->linker), *runtime = find_runtime(a, o->runtime),
+		   *script = NULL;
 	struct command c = {0};
 	bool ok;
 
 	if (!program)
 		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "no linker: %s not found",
-				linker ? linker : "ld.lld and ld");
+				o->linker ? o->linker : "ld.lld and ld");
 	if (!runtime)
 		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0},
-				"the runtime's archive libhone_runtime.a is missing");
+				"the runtime's archive %s is missing",
+				o->runtime ? o->runtime : "libhone_runtime.a");
+	if (!o->runtime && (t->isa == ISA_NEON) != host_is_arm)
+		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0},
+				"no runtime for %s: give its libhone_runtime.a with --runtime, or "
+				"use --emit obj",
+				t->triple);
 	if (!find_library(a, t, "libc.so.6"))
 		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0},
 				"no C library for %s; --emit obj needs none", t->triple);
@@ -233,19 +250,19 @@ bool link_objects(const struct target *t, bool executable, const char *linker, i
 	add(a, &c, "-o");
 	add(a, &c, output);
 	add(a, &c, "--gc-sections");
-	if (!keep_symbols)
+	if (!o->keep_symbols)
 		add(a, &c, "-s");
 	add(a, &c, "--build-id=none");
 	add(a, &c, "-z");
 	add(a, &c, "noexecstack");
 	add(a, &c, "-z");
 	add(a, &c, "relro");
-	if (executable) {
+	if (o->executable) {
 		if (!add_executable_parts(t, a, &c, d))
 			return false;
 	} else {
 		add(a, &c, "-shared");
-		script = write_version_script(a, output, export_prefix);
+		script = write_version_script(a, output, o->export_prefix);
 		if (!script)
 			return diag_add(d, DIAG_FILE, (struct loc){.file = output},
 					"cannot write beside it: %s", strerror(errno));
@@ -254,7 +271,7 @@ bool link_objects(const struct target *t, bool executable, const char *linker, i
 	for (int i = 0; i < count; i++)
 		add(a, &c, objects[i]);
 	add(a, &c, runtime);
-	add_libraries(t, a, &c, executable);
+	add_libraries(t, a, &c, o->executable);
 	ok = run(a, &c, d);
 	if (script)
 		unlink(script);

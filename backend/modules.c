@@ -11,7 +11,7 @@ enum { FUNCTIONS_IN_MODULE = 12 };
 
 const char *function_symbol(struct program *p, const struct emit_options *o, int i)
 {
-	return arena_printf(p->arena, "%shone_%s_k%d", o->prefix, o->name, i);
+	return arena_printf(p->arena, "%shone_%s%s_k%d", o->prefix, o->name, o->level, i);
 }
 
 struct job {

@@ -22,11 +22,16 @@ void modules_free(struct modules *m);
 bool weights_write_object(const struct program *p, const struct emit_options *o, const char *path,
 			  struct diag *d);
 
-/* Links objects (paths) with the runtime archive into a shared library or executable at `output`. keep_symbols: its
- * symbol table stays (local names of kernels, for perf and debuggers). */
-bool link_objects(const struct target *t, bool executable, const char *linker, int count,
-		  const char *const *objects, const char *output, const char *export_prefix,
-		  bool keep_symbols, struct arena *a, struct diag *d);
+struct link_options {
+	bool executable;
+	const char *linker,
+		*runtime; /* programs and archives to use instead of those found; or NULL */
+	const char *export_prefix;
+	bool keep_symbols; /* the symbol table stays: local names of kernels, for perf and debuggers */
+};
+/* Links objects (paths) with the runtime's archive into a shared library or executable at `output`. */
+bool link_objects(const struct target *t, const struct link_options *o, int count,
+		  const char *const *objects, const char *output, struct arena *a, struct diag *d);
 /* Joins objects into one relocatable object. */
 bool link_relocatable(const struct target *t, const char *linker, int count,
 		      const char *const *objects, const char *output, struct arena *a,

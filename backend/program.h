@@ -39,6 +39,13 @@ struct constant {
 	bool used;              /* else it is left out: all readers have it packed */
 };
 
+/* The weights section: what is used of it, each constant at its offset, in order. */
+struct constants {
+	struct constant *at;
+	int count, room;
+	int64_t bytes; /* a multiple of 64 */
+};
+
 /* A kernel function: equal kernels share one. */
 struct function {
 	const struct kernel *kernel;
@@ -82,10 +89,7 @@ struct program {
 		struct slot *at;
 		int count, room;
 	} slots;
-	struct {
-		struct constant *at;
-		int count, room;
-	} constants;
+	struct constants *constants; /* shared by the levels of one library */
 	struct {
 		struct function *at;
 		int count, room;
@@ -115,7 +119,6 @@ struct program {
 		int count, room;
 	} carries;
 	struct program_output *outputs;
-	int64_t weight_bytes;
 	int output_count;
 	struct value **results; /* the graph's outputs, then probes */
 	const char **output_names;
@@ -125,6 +128,9 @@ struct program {
 /* Lays out g for t. extra: values that become outputs after the graph's own (probes). NULL: reported. */
 struct program *program_layout(struct graph *g, const struct target *t, int extra_count,
 			       struct value *const *extra, struct arena *a, struct diag *d);
+/* Lays out g for each level, with one weights section that holds once what several of them read alike. */
+bool programs_layout(struct graph *g, const struct targets *levels, struct arena *a,
+		     struct program *out[TARGETS_MAX], struct diag *d);
 
 /* The word that holds d (added if there is none); constants get one too. */
 int program_word(struct program *p, dim d);
@@ -144,6 +150,11 @@ struct emit_options {
 	const char *prefix; /* on every global symbol, or "" */
 	const char *passes; /* for the table */
 	const char *hash;
+	const char *cpu; /* for the table: --cpu text of all levels; NULL: the program's own */
+	const char
+		*level; /* in the names of a level's functions where there are several; else "" */
+	const char *next_level; /* that of the level to try after this one; NULL: none */
+	bool is_next;    /* a level that another one names: it has no entry points of its own */
 	bool executable; /* also emits main() */
 	struct profile
 		*profile; /* in-process: run() marks every kernel there (profile.h); or NULL */
@@ -153,7 +164,7 @@ struct emit_options {
 LLVMValueRef emit_run(struct emitter *e, struct program *p, const struct emit_options *o,
 		      struct diag *d);
 LLVMValueRef emit_setup(struct emitter *e, struct program *p);
-/* The constant tables and the entry points. */
+/* The constant tables; those of the first level with the model and its entry points. */
 void emit_tables(struct emitter *e, struct program *p, const struct emit_options *o,
 		 LLVMValueRef setup, LLVMValueRef run);
 /* Name of kernel function i as a global symbol of this library. */

@@ -38,7 +38,7 @@ void run_set_slot(struct run_emitter *r, int slot, LLVMValueRef pointer)
 
 static LLVMValueRef constant_pointer(struct run_emitter *r, int constant)
 {
-	LLVMValueRef offset = const_i64(r->e, r->p->constants.at[constant].offset), weights;
+	LLVMValueRef offset = const_i64(r->e, r->p->constants->at[constant].offset), weights;
 
 	weights = LLVMBuildLoad2(r->e->builder, r->e->ptr,
 				 frame_field(r->e, r->frame, offsetof(struct hone_frame, weights)),

@@ -234,12 +234,30 @@ static LLVMValueRef weights(struct tables *t)
 {
 	LLVMValueRef g;
 
-	if (!t->p->weight_bytes)
+	if (!t->p->constants->bytes)
 		return null(t);
 	g = LLVMAddGlobal(t->e->module, t->e->i8, weights_symbol(t->e->arena, t->o));
 	LLVMSetVisibility(g, LLVMHiddenVisibility);
 	LLVMSetGlobalConstant(g, 1);
 	LLVMSetAlignment(g, 64);
+	return g;
+}
+
+static const char *program_symbol(struct tables *t, const char *level)
+{
+	return arena_printf(t->e->arena, "%shone_%s%s", t->o->prefix, t->o->name, level);
+}
+
+/* The program of the next level is in an object of its own. */
+static LLVMValueRef next_program(struct tables *t)
+{
+	LLVMValueRef g;
+
+	if (!t->o->next_level)
+		return null(t);
+	g = LLVMAddGlobal(t->e->module, t->e->i8, program_symbol(t, t->o->next_level));
+	LLVMSetVisibility(g, LLVMHiddenVisibility);
+	LLVMSetGlobalConstant(g, 1);
 	return g;
 }
 
@@ -264,9 +282,16 @@ static LLVMValueRef program(struct tables *t, LLVMValueRef setup, LLVMValueRef r
 				 outs,
 				 weights(t),
 				 setup,
-				 run};
+				 run,
+				 next_program(t)};
+	LLVMValueRef g = global(t, record(t, sizeof(fields) / sizeof(*fields), fields));
 
-	return global(t, record(t, sizeof(fields) / sizeof(*fields), fields));
+	if (t->o->is_next) {
+		LLVMSetValueName(g, program_symbol(t, t->o->level));
+		LLVMSetLinkage(g, LLVMExternalLinkage);
+		LLVMSetVisibility(g, LLVMHiddenVisibility);
+	}
+	return g;
 }
 
 /* ---- the model ---- */
@@ -341,7 +366,7 @@ static LLVMValueRef model(struct tables *t, LLVMValueRef setup, LLVMValueRef run
 				 text(t, signature(t)),
 				 text(t, "hone " HONE_VERSION),
 				 text(t, t->o->passes),
-				 text(t, p->target->spec),
+				 text(t, t->o->cpu ? t->o->cpu : p->target->spec),
 				 text(t, t->o->hash),
 				 i32(t, p->graph->body->param_count),
 				 i32(t, p->output_count),
@@ -350,7 +375,7 @@ static LLVMValueRef model(struct tables *t, LLVMValueRef setup, LLVMValueRef run
 				 inputs(t),
 				 outputs(t),
 				 params(t),
-				 i64(t, p->weight_bytes),
+				 i64(t, p->constants->bytes),
 				 runtime_function(t, "hone_rt_arena_bytes"),
 				 runtime_function(t, "hone_rt_context_create"),
 				 runtime_function(t, "hone_rt_output_dims"),
@@ -397,7 +422,13 @@ void emit_tables(struct emitter *e, struct program *p, const struct emit_options
 		 LLVMValueRef setup, LLVMValueRef run)
 {
 	struct tables t = {e, p, o};
-	LLVMValueRef table = model(&t, setup, run);
+	LLVMValueRef table;
+
+	if (o->is_next) {
+		program(&t, setup, run);
+		return;
+	}
+	table = model(&t, setup, run);
 
 	entry_point(&t, arena_printf(e->arena, "%shone_model_get", o->prefix), table);
 	entry_point(&t, arena_printf(e->arena, "%shone_model_%s", o->prefix, o->name), table);

@@ -196,7 +196,7 @@ static bool parse_setting(const char *text, size_t length, struct arena *a, stru
 			(int)length, text);
 }
 
-static const char *spec_text(struct arena *a, const struct target *t)
+const char *target_level(struct arena *a, const struct target *t)
 {
 	const char *text = "";
 
@@ -208,8 +208,13 @@ static const char *spec_text(struct arena *a, const struct target *t)
 		if (*extra_field((struct target *)t, &extras[i]))
 			text = arena_printf(a, "%s+%s", text, extras[i].name);
 	}
-	return arena_printf(a, "%s,l1=%lld,l2=%lld,l3=%lld,tune=%s", text, (long long)t->l1,
-			    (long long)t->l2, (long long)t->l3, t->tune);
+	return text;
+}
+
+static const char *spec_text(struct arena *a, const struct target *t)
+{
+	return arena_printf(a, "%s,l1=%lld,l2=%lld,l3=%lld,tune=%s", target_level(a, t),
+			    (long long)t->l1, (long long)t->l2, (long long)t->l3, t->tune);
 }
 
 static bool runs_here(const struct target *t)
@@ -234,33 +239,110 @@ static bool is_arm(const char *triple)
 	return !strncmp(triple, "aarch64", 7) || !strncmp(triple, "arm64", 5);
 }
 
-bool target_resolve(const char *cpu, const char *triple, struct arena *a, struct target *out,
-		    struct diag *d)
+static bool is_setting(const char *text, size_t length)
 {
-	size_t n = strcspn(cpu, ",");
+	return memchr(text, '=', length) != NULL;
+}
 
-	*out = (struct target){0};
-	if (triple && is_arm(triple) && !strcmp(cpu, "native") && !host_is_arm)
-		cpu = "neon", n = 4;
-	if (!parse_level(cpu, n, a, out, d))
-		return false;
-	while (cpu[n]) {
-		size_t m = strcspn(cpu + n + 1, ",");
+/* list := level ("," setting)* ("," list)? */
+static bool parse_list(const char *text, struct arena *a, struct targets *out, struct diag *d)
+{
+	for (bool more = true; more;) {
+		size_t n = strcspn(text, ",");
 
-		if (!parse_setting(cpu + n + 1, m, a, out, d))
+		if (out->count && is_setting(text, n)) {
+			if (!parse_setting(text, n, a, &out->at[out->count - 1], d))
+				return false;
+		} else if (out->count == TARGETS_MAX) {
+			return diag_add(d, DIAG_USAGE, (struct loc){0},
+					"--cpu: more than %d levels", TARGETS_MAX);
+		} else if (!parse_level(text, n, a, &out->at[out->count++], d)) {
 			return false;
-		n += 1 + m;
+		}
+		more = text[n] == ',';
+		text += n + 1;
 	}
+	return true;
+}
+
+static bool resolve_triple(const char *triple, struct target *t, struct arena *a, struct diag *d)
+{
 	if (!triple)
-		triple = out->isa == ISA_NEON ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
-	out->triple = is_arm(triple) ? "aarch64-unknown-linux-gnu" : "x86_64-unknown-linux-gnu";
+		triple = t->isa == ISA_NEON ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
+	t->triple = is_arm(triple) ? "aarch64-unknown-linux-gnu" : "x86_64-unknown-linux-gnu";
 	if (strncmp(triple, "x86_64", 6) && !is_arm(triple))
 		return diag_add(d, DIAG_UNSUPPORTED, (struct loc){0},
 				"--target %s: hone compiles for x86_64 and aarch64 Linux", triple);
-	if (is_arm(triple) != (out->isa == ISA_NEON))
+	if (is_arm(triple) != (t->isa == ISA_NEON))
 		return diag_add(d, DIAG_USAGE, (struct loc){0},
-				"--cpu %s does not belong to --target %s", cpu, triple);
-	out->spec = spec_text(a, out);
-	out->host = runs_here(out);
+				"--cpu %s does not belong to --target %s", target_level(a, t),
+				triple);
+	t->spec = spec_text(a, t);
+	t->host = runs_here(t);
 	return true;
+}
+
+/* Whether x is tried before y: the higher level, then the one that needs more. */
+static bool is_better(const struct target *x, const struct target *y)
+{
+	if (x->isa != y->isa)
+		return x->isa > y->isa;
+	return __builtin_popcountll(x->cpu_bits) > __builtin_popcountll(y->cpu_bits);
+}
+
+/* Best first; levels that need the same of a processor are one too many. */
+static bool sort_levels(struct targets *list, struct arena *a, struct diag *d)
+{
+	for (int i = 1; i < list->count; i++) {
+		for (int k = i; k > 0; k--) {
+			struct target *x = &list->at[k - 1], *y = &list->at[k], t;
+
+			if (x->isa == y->isa && x->cpu_bits == y->cpu_bits)
+				return diag_add(d, DIAG_USAGE, (struct loc){0},
+						"--cpu: level %s is given twice",
+						target_level(a, x));
+			if (!is_better(y, x))
+				continue;
+			t = *x;
+			*x = *y;
+			*y = t;
+		}
+	}
+	return true;
+}
+
+bool targets_resolve(const char *cpu, const char *triple, struct arena *a, struct targets *out,
+		     struct diag *d)
+{
+	*out = (struct targets){0};
+	if (triple && is_arm(triple) && !strcmp(cpu, "native") && !host_is_arm)
+		cpu = "neon";
+	if (!parse_list(cpu, a, out, d))
+		return false;
+	for (int i = 0; i < out->count; i++) {
+		if (!resolve_triple(triple, &out->at[i], a, d))
+			return false;
+		if (i && (out->at[i].isa == ISA_NEON) != (out->at[0].isa == ISA_NEON))
+			return diag_add(d, DIAG_USAGE, (struct loc){0},
+					"--cpu: levels of different processors");
+	}
+	if (!sort_levels(out, a, d))
+		return false;
+	out->spec = out->at[0].spec;
+	for (int i = 1; i < out->count; i++)
+		out->spec = arena_printf(a, "%s,%s", out->spec, out->at[i].spec);
+	return true;
+}
+
+bool target_resolve(const char *cpu, const char *triple, struct arena *a, struct target *out,
+		    struct diag *d)
+{
+	struct targets list;
+
+	if (!targets_resolve(cpu, triple, a, &list, d))
+		return false;
+	*out = list.at[0];
+	return list.count == 1 ||
+	       diag_add(d, DIAG_USAGE, (struct loc){0},
+			"--cpu %s: several levels are for hone compile; give one", cpu);
 }

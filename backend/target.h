@@ -1,5 +1,6 @@
 /* target.h: what code is generated for. `native` is resolved once to an explicit level with cache sizes, so
- * that the same flags give the same bytes; named levels never look at the host. */
+ * that the same flags give the same bytes; named levels never look at the host. A library may hold several
+ * levels, of which the runtime takes the best that the processor has. */
 #ifndef BACKEND_TARGET_H
 #define BACKEND_TARGET_H
 
@@ -26,9 +27,24 @@ struct target {
 };
 enum { SANITIZE_NONE, SANITIZE_ADDRESS, SANITIZE_THREAD };
 
-/* cpu: "native", "x86-64-v2|v3|v4[+vnni][+bf16][+amx]" (also v2, v3, v4), "neon", with optional ",l1=,l2=,l3=".
+/* The levels of one library, the best first. */
+enum { TARGETS_MAX = 8 };
+struct targets {
+	int count;
+	struct target at[TARGETS_MAX];
+	const char *spec; /* of all, in this order: a --cpu text that gives the same again */
+};
+
+/* cpu: levels separated by commas: "native", "x86-64-v2|v3|v4[+vnni][+bf16][+amx]" (also v2, v3, v4), "neon",
+ * each with optional settings ",l1=,l2=,l3=,tune=" after it.
  * triple: NULL for the host's. Strings live in `a`. */
+bool targets_resolve(const char *cpu, const char *triple, struct arena *a, struct targets *out,
+		     struct diag *d);
+/* The same for exactly one level; more are reported. */
 bool target_resolve(const char *cpu, const char *triple, struct arena *a, struct target *out,
 		    struct diag *d);
+
+/* The level's name without settings, e.g. "x86-64-v4+vnni". */
+const char *target_level(struct arena *a, const struct target *t);
 
 #endif

@@ -82,7 +82,7 @@ static bool write_object(const struct program *p, const char *symbol, FILE *out)
 	Elf64_Shdr sections[SECTION_COUNT] = {0};
 	Elf64_Sym symbols[2] = {{0}};
 	uint64_t strings = strlen(symbol) + 2,
-		 weights = (uint64_t)p->weight_bytes; /* a multiple of 64 */
+		 weights = (uint64_t)p->constants->bytes; /* a multiple of 64 */
 	uint64_t end;
 
 	fill_headers(&file, sections, weights, strings, p->target->isa == ISA_NEON);

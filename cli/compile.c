@@ -118,7 +118,7 @@ static void print_report(const struct session *s, const char *output,
 		return;
 	printf("{");
 	json_field(true, "output", output);
-	json_field(false, "cpu", s->target.spec);
+	json_field(false, "cpu", s->targets.spec);
 	printf(",\"bytes\":%" PRId64 ",\"weight_bytes\":%" PRId64 ",\"object_bytes\":%" PRId64
 	       ",\"kernels\":%d,\"functions\":%d,\"layout_ms\":%.1f,\"emit_ms\":%.1f,\"link_ms\":%."
 	       "1f}\n",
@@ -158,7 +158,7 @@ static bool compile(struct session *s, struct compile_options *o, const char *em
 		return ok;
 	}
 	o->kind = (enum emit_kind)kind;
-	o->target = &s->target;
+	o->targets = &s->targets;
 	o->passes = pipeline_text(s);
 	o->hash = hash_of(s, argc, argv);
 	if (!compile_graph(s->graph, o, output, &report, &s->diag))
@@ -169,7 +169,7 @@ static bool compile(struct session *s, struct compile_options *o, const char *em
 
 int command_compile(int argc, char **argv)
 {
-	struct session s = {0};
+	struct session s = {.many_levels = true};
 	struct compile_options o = {0};
 	const char *output = NULL, *emit = NULL;
 	const struct option own[] = {
@@ -180,6 +180,8 @@ int command_compile(int argc, char **argv)
 		{"prefix", OPTION_TEXT, &o.prefix, "TEXT", "put before every global symbol"},
 		{"linker", OPTION_TEXT, &o.linker, "PROGRAM",
 		 "instead of the one found when hone was built"},
+		{"runtime", OPTION_TEXT, &o.runtime, "ARCHIVE",
+		 "libhone_runtime.a to link, for another --target"},
 		{"save-temps", OPTION_FLAG, &o.save_temps, NULL,
 		 "keep the objects beside the output"},
 		{"keep-symbols", OPTION_FLAG, &o.keep_symbols, NULL,
@@ -190,7 +192,9 @@ int command_compile(int argc, char **argv)
 			      "Dims stay symbolic unless fixed. The result needs nothing of hone, "
 			      "LLVM or ONNX where it runs.\n"
 			      "  hone compile model.onnx -o libmodel.so\n"
-			      "  hone compile model.onnx -o model --emit exe --cpu x86-64-v3");
+			      "  hone compile model.onnx -o model --emit exe --cpu x86-64-v3\n"
+			      "  hone compile model.onnx -o libmodel.so --cpu x86-64-v2,x86-64-v3,"
+			      "x86-64-v4");
 	bool ok = parsed == PARSED_OK && compile(&s, &o, emit, output, argc, argv);
 
 	return session_end(&s, ok || parsed == PARSED_HELP ? 0 : 70);

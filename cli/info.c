@@ -26,7 +26,32 @@ static void print_io(const char *kind, const hone_io *io)
 	printf("]\n");
 }
 
-static void print_library(const struct session *s)
+/* The levels of a library, best first; the runtime takes the first that this processor has. A text that this hone
+ * does not understand (a newer one's) shows none. */
+static void print_levels(struct session *s, const char *cpu)
+{
+	struct diag quiet = {0};
+	struct targets levels;
+	const char *list = "", *chosen = NULL, *join = s->json ? "," : " ";
+
+	if (!targets_resolve(cpu, NULL, &s->arena, &levels, &quiet))
+		levels.count = 0;
+	diag_reset(&quiet);
+	for (int i = 0; i < levels.count; i++) {
+		const char *name = target_level(&s->arena, &levels.at[i]);
+
+		list = arena_printf(&s->arena, s->json ? "%s%s\"%s\"" : "%s%s%s", list,
+				    i ? join : "", name);
+		if (!chosen && levels.at[i].host)
+			chosen = name;
+	}
+	if (s->json)
+		printf(",\"levels\":[%s],\"level_here\":\"%s\"", list, chosen ? chosen : "");
+	else
+		printf("levels %s, here %s\n", list, chosen ? chosen : "none");
+}
+
+static void print_library(struct session *s)
 {
 	const hone_model *m = s->compiled;
 	int64_t arena = hone_arena_bytes(m, NULL, 1);
@@ -35,13 +60,16 @@ static void print_library(const struct session *s)
 		printf("{\"name\":");
 		json_text(m->name);
 		printf(",\"abi\":%u,\"compiler\":\"%s\",\"cpu\":\"%s\",\"passes\":\"%s\",\"hash\":"
-		       "\"%s\",\"weight_bytes\":%" PRId64 ",\"signature\":%s}\n",
+		       "\"%s\",\"weight_bytes\":%" PRId64 ",\"signature\":%s",
 		       m->abi_version, m->compiler, m->cpu, m->passes, m->hash, m->weight_bytes,
 		       m->signature);
+		print_levels(s, m->cpu);
+		printf("}\n");
 		return;
 	}
 	printf("model %s, made by %s for %s (ABI %u, hash %s)\n", m->name, m->compiler, m->cpu,
 	       m->abi_version, m->hash);
+	print_levels(s, m->cpu);
 	for (int i = 0; i < m->input_count; i++)
 		print_io("input", &m->inputs[i]);
 	for (int i = 0; i < m->output_count; i++)

@@ -26,7 +26,8 @@ enum parsed session_parse(struct session *s, const struct command *c, int argc, 
 		{"dim", OPTION_LIST, &s->dims, "NAME=N|A..B",
 		 "fix a symbolic dim, or give its range"},
 		{"cpu", OPTION_TEXT, &s->cpu, "LEVEL",
-		 "native (default), x86-64-v2, -v3, -v4, v4+vnni, neon; ,l1= ,l2= ,l3="},
+		 "native (default), x86-64-v2, -v3, -v4, v4+vnni, neon; ,l1= ,l2= ,l3="
+		 "; compile takes several: v2,v3,v4"},
 		{"target", OPTION_TEXT, &s->triple, "TRIPLE", "e.g. aarch64-linux-gnu (objects)"},
 		{"passes", OPTION_TEXT, &s->passes, "A,B,..",
 		 "run these passes instead of the default ones"},
@@ -85,13 +86,27 @@ static bool load_onnx(struct session *s)
 	return s->graph != NULL;
 }
 
+static bool resolve_targets(struct session *s)
+{
+	const char *cpu = s->cpu ? s->cpu : "native";
+
+	if (!targets_resolve(cpu, s->triple, &s->arena, &s->targets, &s->diag))
+		return false;
+	if (s->targets.count > 1 && !s->many_levels)
+		return diag_add(&s->diag, DIAG_USAGE, (struct loc){0},
+				"--cpu %s: several levels are for hone compile; give one", cpu);
+#ifdef HONE_SANITIZE_EMITTED
+	for (int i = 0; i < s->targets.count; i++)
+		s->targets.at[i].sanitize = HONE_SANITIZE_EMITTED;
+#endif
+	s->target = s->targets.at[0];
+	return true;
+}
+
 bool session_load(struct session *s)
 {
-	if (!target_resolve(s->cpu ? s->cpu : "native", s->triple, &s->arena, &s->target, &s->diag))
+	if (!resolve_targets(s))
 		return false;
-#ifdef HONE_SANITIZE_EMITTED
-	s->target.sanitize = HONE_SANITIZE_EMITTED;
-#endif
 	return has_suffix(s->path, ".hir") ? load_text(s) : load_onnx(s);
 }
 

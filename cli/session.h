@@ -18,7 +18,10 @@ struct session {
 	int64_t memory_limit; /* MB */
 	/* results */
 	const char *path;
-	struct target target;
+	struct targets
+		targets; /* the levels asked for; several only where `many_levels` allows it */
+	bool many_levels;
+	struct target target;     /* the first of them */
 	struct onnx_model *model; /* NULL for a .hir file or a library */
 	struct graph *graph;
 	struct library *library;

@@ -50,9 +50,8 @@ static void *take(unsigned char *base, int64_t *at, int64_t count, size_t size)
 
 /* Sets the array pointers of *c for a header at `base`; returns the header's bytes. */
 static int64_t lay_out(struct context *c, unsigned char *base, const hone_model *m,
-		       uint32_t pool_threads)
+		       const struct hone_program *p, uint32_t pool_threads)
 {
-	const struct hone_program *p = m->program;
 	int64_t at = 0, slots = p->slot_count;
 
 	take(base, &at, 1, sizeof(*c));
@@ -104,27 +103,40 @@ static hone_status read_options(const hone_options *from, hone_options *to, char
 	return HONE_OK;
 }
 
-static hone_status check_cpu(uint64_t needed, char *text, size_t size)
+/* The features of `needed` that cannot be used here. */
+static uint64_t missing_features(uint64_t needed)
 {
 	uint64_t missing = needed ? needed & ~hone_cpu_detect() : 0;
-	char list[160];
 
 	if (!missing && needed & HONE_CPU_AMX && !rt_cpu_allow_amx())
 		missing = HONE_CPU_AMX;
-	if (!missing)
-		return HONE_OK;
-	rt_cpu_names(missing, list, sizeof(list));
-	return refuse(
-		text, size, HONE_ERROR_CPU,
-		"this library was compiled for %s, which this processor or operating system lacks",
-		list);
+	return missing;
 }
 
-static void fill(struct context *c, const hone_model *m, const hone_options *options,
-		 int64_t header_bytes)
+/* The first level, in the library's order, that this processor runs; NULL: none. */
+static const struct hone_program *choose(const hone_model *m, char *text, size_t size)
 {
 	const struct hone_program *p = m->program;
+	char list[160];
+	uint64_t missing;
 
+	for (;; p = p->next) {
+		missing = missing_features(p->cpu);
+		if (!missing)
+			return p;
+		if (!p->next)
+			break;
+	}
+	rt_cpu_names(missing, list, sizeof(list));
+	refuse(text, size, HONE_ERROR_CPU,
+	       "this library was compiled for %s, which this processor or operating system lacks",
+	       list);
+	return NULL;
+}
+
+static void fill(struct context *c, const hone_model *m, const struct hone_program *p,
+		 const hone_options *options, int64_t header_bytes)
+{
 	c->head.model = m;
 	c->program = p;
 	c->options = *options;
@@ -141,11 +153,12 @@ static void fill(struct context *c, const hone_model *m, const hone_options *opt
 
 /* create without the checks of version and processor; pool_threads says whether to start
  * threads. */
-static hone_status make(const hone_model *m, const hone_options *options, uint32_t pool_threads,
-			struct context **out, char *text, size_t size)
+static hone_status make(const hone_model *m, const struct hone_program *p,
+			const hone_options *options, uint32_t pool_threads, struct context **out,
+			char *text, size_t size)
 {
 	struct context probe = {0}, *c;
-	int64_t bytes = lay_out(&probe, NULL, m, pool_threads);
+	int64_t bytes = lay_out(&probe, NULL, m, p, pool_threads);
 
 	if (options->memory && options->memory_size < bytes)
 		return refuse(text, size, HONE_ERROR_MEMORY,
@@ -157,8 +170,8 @@ static hone_status make(const hone_model *m, const hone_options *options, uint32
 		return refuse(text, size, HONE_ERROR_MEMORY,
 			      "no memory for a context of %lld bytes", (long long)bytes);
 	memset(c, 0, (size_t)bytes);
-	lay_out(c, (unsigned char *)c, m, pool_threads);
-	fill(c, m, options, bytes);
+	lay_out(c, (unsigned char *)c, m, p, pool_threads);
+	fill(c, m, p, options, bytes);
 	if (c->pool && !rt_pool_start(c->pool, pool_threads)) {
 		if (!options->memory)
 			free(c);
@@ -172,7 +185,7 @@ static hone_status make(const hone_model *m, const hone_options *options, uint32
 hone_status hone_rt_context_create(const hone_model *m, const hone_options *options,
 				   hone_context **out, char *text, size_t text_size)
 {
-	const struct hone_program *p = m->program;
+	const struct hone_program *p;
 	struct context *c = NULL;
 	hone_options o;
 	hone_status status;
@@ -183,30 +196,34 @@ hone_status hone_rt_context_create(const hone_model *m, const hone_options *opti
 			      "the library has ABI version %u, expected %u", m->abi_version,
 			      HONE_ABI_VERSION);
 	status = read_options(options, &o, text, text_size);
-	if (status == HONE_OK)
-		status = check_cpu(p->cpu, text, text_size);
-	if (status == HONE_OK)
-		status = make(m, &o, o.parallel_for ? 1 : o.threads, &c, text, text_size);
+	if (status != HONE_OK)
+		return status;
+	p = choose(m, text, text_size);
+	if (!p)
+		return HONE_ERROR_CPU;
+	status = make(m, p, &o, o.parallel_for ? 1 : o.threads, &c, text, text_size);
 	*out = c ? &c->head : NULL;
 	return status;
 }
 
 int64_t hone_rt_arena_bytes(const hone_model *m, const hone_tensor *inputs, int threads)
 {
-	const struct hone_program *p = m->program;
+	const struct hone_program *p;
 	hone_options none = {0};
 	struct context probe = {0}, *c;
 	int64_t bytes = -1, more;
 
-	if (m->abi_version != HONE_ABI_VERSION || threads > MAX_THREADS ||
-	    check_cpu(p->cpu, NULL, 0) != HONE_OK || make(m, &none, 1, &c, NULL, 0) != HONE_OK)
+	if (m->abi_version != HONE_ABI_VERSION || threads > MAX_THREADS)
+		return -1;
+	p = choose(m, NULL, 0);
+	if (!p || make(m, p, &none, 1, &c, NULL, 0) != HONE_OK)
 		return -1;
 	c->options.threads = threads > 1 ? (uint32_t)threads : 1;
 	if (rt_bind(c, inputs) == HONE_OK) {
 		bytes = rt_place(p, c->frame.words, c->options.threads, &c->placement);
 		more = rt_dynamic_bytes(c);
 		if (bytes >= 0)
-			bytes += lay_out(&probe, NULL, m, c->options.threads) + more;
+			bytes += lay_out(&probe, NULL, m, p, c->options.threads) + more;
 	}
 	hone_rt_context_destroy(&c->head);
 	return bytes;

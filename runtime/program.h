@@ -101,6 +101,8 @@ struct hone_program {
 	const unsigned char *weights;
 	hone_setup_fn *setup;
 	hone_run_fn *run;
+	const struct hone_program
+		*next; /* the same model for processors that lack `cpu`; NULL: none */
 };
 
 /* Processor features that a program can require; checked by baseline code before any other. */

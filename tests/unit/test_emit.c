@@ -618,10 +618,33 @@ static void a_resolved_target_reads_back(void **state)
 	assert_int_equal(f->diag.errors, 4);
 }
 
+static void levels_are_sorted_and_read_back(void **state)
+{
+	struct fixture *f = *state;
+	struct targets a, b;
+
+	assert_true(
+		targets_resolve("v3,l1=16384,x86-64-v4,v4+vnni,v2", NULL, &f->arena, &a, &f->diag));
+	assert_int_equal(a.count, 4);
+	assert_string_equal(target_level(&f->arena, &a.at[0]), "x86-64-v4+vnni");
+	assert_string_equal(target_level(&f->arena, &a.at[1]), "x86-64-v4");
+	assert_string_equal(target_level(&f->arena, &a.at[2]), "x86-64-v3");
+	assert_string_equal(target_level(&f->arena, &a.at[3]), "x86-64-v2");
+	assert_true(a.at[2].l1 == 16384 && a.at[3].l1 != 16384);
+	assert_true(targets_resolve(a.spec, NULL, &f->arena, &b, &f->diag));
+	assert_string_equal(a.spec, b.spec);
+	assert_false(targets_resolve("v3,v4,v3", NULL, &f->arena, &b, &f->diag));
+	assert_false(targets_resolve("v3,neon", NULL, &f->arena, &b, &f->diag));
+	assert_false(targets_resolve("v3,", NULL, &f->arena, &b, &f->diag));
+	assert_false(target_resolve("v3,v4", NULL, &f->arena, &a.at[0], &f->diag));
+	assert_int_equal(f->diag.errors, 4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_resolved_target_reads_back, start, finish),
+		cmocka_unit_test_setup_teardown(levels_are_sorted_and_read_back, start, finish),
 		cmocka_unit_test_setup_teardown(every_plan_gives_what_the_interpreter_gives, start,
 						finish),
 		cmocka_unit_test_setup_teardown(an_index_out_of_range_is_reported_and_reads_nothing,

@@ -488,6 +488,35 @@ static void create_refuses_what_it_cannot_do(void **state)
 	assert_int_equal(hone_arena_bytes(&m, NULL, 1), -1);
 }
 
+/* setup of a level that must not be taken. */
+static int32_t never(struct hone_frame *f, int32_t stage)
+{
+	(void)f;
+	(void)stage;
+	fail();
+	return 1;
+}
+
+static void the_first_level_that_the_processor_has_is_taken(void **state)
+{
+	struct hone_program second = program, first = program;
+	hone_model m = model;
+	struct call c;
+	hone_context *h = NULL;
+
+	(void)state;
+	first.cpu = UINT64_C(1) << 63; /* no processor has it */
+	first.setup = never;
+	first.next = &second;
+	m.program = &first;
+	assert_int_equal(hone_context_create(&m, NULL, &h, NULL, 0), HONE_OK);
+	fill_call(&c, 3, 2);
+	assert_int_equal(hone_run(h, c.in, c.out), HONE_OK);
+	hone_context_destroy(h);
+	second.cpu = first.cpu; /* now none is left */
+	expect_refusal(&m, NULL, HONE_ERROR_CPU, "this processor or operating system lacks");
+}
+
 static void detected_levels_are_cumulative(void **state)
 {
 	uint64_t cpu = hone_cpu_detect();
@@ -846,6 +875,7 @@ int main(void)
 		cmocka_unit_test(params_are_checked_and_used),
 		cmocka_unit_test(create_refuses_what_it_cannot_do),
 		cmocka_unit_test(detected_levels_are_cumulative),
+		cmocka_unit_test(the_first_level_that_the_processor_has_is_taken),
 		cmocka_unit_test(caller_memory_is_enough_and_nothing_is_allocated),
 		cmocka_unit_test(small_caller_memory_says_what_is_needed),
 		cmocka_unit_test(buffers_are_not_touched_past_their_end),
