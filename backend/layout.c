@@ -378,6 +378,8 @@ static bool add_site(struct layout *l, const struct node *n)
 	struct site s = {.node = n, .scratch_slot = -1, .bound_slot = -1};
 	struct type symbols;
 
+	if (placement_is_view(n, l->placed))
+		return true;
 	s.kernel = lower_node(p->graph, n, p->arena, l->diag);
 	if (s.kernel)
 		placement_apply(s.kernel, l->placed);
@@ -613,8 +615,7 @@ static bool layout_outputs(struct layout *l)
 			if (dim_stage(v->type.dims[k]) > p->outputs[i].stage)
 				p->outputs[i].stage = dim_stage(v->type.dims[k]);
 		if (!v->def || v->def->parent != p->graph->body ||
-		    (!program_site(p, v->def) && v->def->op != OP_concat && v->def->op != OP_pad) ||
-		    p->outputs[i].stage)
+		    !(op_table[v->def->op].flags & OP_LOWERS) || p->outputs[i].stage)
 			continue;
 		s = &p->slots.at[p->places[v->id].slot];
 		if (s->kind != HONE_SLOT_ARENA) /* an earlier output has it already */

@@ -4,6 +4,7 @@
  *            same value with a wider border all around holds the narrower one.
  *   concat   its operands lie side by side. A concat of what lies side by side in a later one is a box of that
  *            (dense blocks: concat(%a, %b), then concat(%a, %b, %c), live in one buffer).
+ *   reshape  that is a kernel of its own: the result is all of the operand, or the operand all of the result.
  *
  * A value has one home: the pad that reads it, else the last concat that can take it. Any other copies it. Homes
  * may be placed in homes; offsets add up.
@@ -46,22 +47,28 @@ static void pin_region(struct finder *f, const struct region *r, bool in_group)
 		f->pinned[r->results[i]->id] = true;
 }
 
+static bool depends_on_data(const struct type *t)
+{
+	for (int i = 0; i < t->rank; i++)
+		if (dim_stage(t->dims[i]))
+			return true;
+	return false;
+}
+
 static bool can_place(const struct finder *f, const struct value *v, const struct node *host)
 {
 	if (!v->def || v->def->parent != host->parent || !has_loops(v->def) || f->pinned[v->id] ||
 	    f->placed[v->id])
 		return false;
-	for (int i = 0; i < v->type.rank; i++)
-		if (dim_stage(host->out[0]->type.dims[i]) || dim_stage(v->type.dims[i]))
-			return false;
-	return dtype_bits(v->type.dtype) >= 8;
+	return dtype_bits(v->type.dtype) >= 8 && !depends_on_data(&v->type) &&
+	       !depends_on_data(&host->out[0]->type);
 }
 
 static void place(struct finder *f, const struct value *v, struct node *host, const dim *offset)
 {
 	struct placement *p = ARENA_NEW(f->arena, struct placement);
 
-	p->host = host->out[0];
+	p->in = host->out[0];
 	memcpy(p->offset, offset, (size_t)v->type.rank * sizeof(*offset));
 	f->placed[v->id] = p;
 }
@@ -95,7 +102,7 @@ static bool holds_pad(struct finder *f, const struct node *wide, const struct no
 static void place_padded(struct finder *f, struct node *n)
 {
 	struct value *v = n->in[0];
-	struct node *other = f->placed[v->id] ? f->placed[v->id]->host->def : NULL;
+	struct node *other = f->placed[v->id] ? f->placed[v->id]->in->def : NULL;
 	dim offset[HONE_MAX_RANK];
 
 	if (!pad_is_box(n))
@@ -130,7 +137,7 @@ static bool place_in_wider(struct finder *f, struct node *n)
 	struct dim_pool *pool = &f->g->dims;
 	int64_t axis = ((const struct attrs_concat *)n->attrs)->axis;
 	const struct placement *first = f->placed[n->in[0]->id];
-	struct node *host = first ? first->host->def : NULL;
+	struct node *host = first ? first->in->def : NULL;
 	dim at;
 
 	if (!host || host->op != OP_concat ||
@@ -141,7 +148,7 @@ static bool place_in_wider(struct finder *f, struct node *n)
 	for (int i = 0; i < n->in_count; i++) {
 		const struct placement *p = f->placed[n->in[i]->id];
 
-		if (!p || p->host != first->host || p->offset[axis] != at)
+		if (!p || p->in != first->in || p->offset[axis] != at)
 			return false;
 		at = dim_add(pool, at, n->in[i]->type.dims[axis]);
 	}
@@ -174,17 +181,67 @@ static void place_concats(struct finder *f, const struct region *r)
 	}
 }
 
-/* A home may be placed itself: the offsets add up, and the outermost is the host. It is made by the last of the nodes,
- * so one step towards the host per turn ends. */
-static void find_root(struct finder *f, struct placement *p)
+/* ---- reshapes ---- */
+
+static void place_whole(struct finder *f, const struct value *v, const struct value *in)
+{
+	struct placement *p = ARENA_NEW(f->arena, struct placement);
+
+	p->in = in;
+	p->whole = true;
+	f->placed[v->id] = p;
+}
+
+/* A reshape of constant dims can be seen through where the home is a box: indices are divided by constants. */
+static bool can_see_through(const struct finder *f, const struct value *home, const struct node *n)
+{
+	for (const struct placement *p; (p = f->placed[home->id]) != NULL; home = p->in)
+		if (!p->whole)
+			return type_count_const(&n->in[0]->type) >= 0;
+	return true;
+}
+
+static void place_reshaped(struct finder *f, struct node *n)
+{
+	struct value *x = n->in[0], *y = n->out[0];
+
+	if (can_place(f, x, n) && can_see_through(f, y, n))
+		place_whole(f, x, y);
+	else if (can_place(f, y, n) && !value_const(x) && can_see_through(f, x, n) &&
+		 (x->def ? x->def->parent == n->parent : n->parent == f->g->body))
+		place_whole(f, y, x);
+}
+
+static void place_reshapes(struct finder *f, const struct region *r)
+{
+	for (struct node *n = r->first; n; n = n->next) {
+		if (n->op == OP_reshape)
+			place_reshaped(f, n);
+		for (int i = 0; n->op != OP_group && i < n->region_count; i++)
+			place_reshapes(f, n->regions[i]);
+	}
+}
+
+bool placement_is_view(const struct node *n, struct placement *const *placed)
+{
+	const struct placement *x, *y;
+
+	if (n->op != OP_reshape)
+		return false;
+	x = placed[n->in[0]->id];
+	y = placed[n->out[0]->id];
+	return (x && x->in == n->out[0]) || (y && y->in == n->in[0]);
+}
+
+static void find_host(struct finder *f, struct placement *p)
 {
 	const struct placement *outer;
+	const struct value *v = p->in;
 
-	while ((outer = f->placed[p->host->id])) {
-		for (int i = 0; i < p->host->type.rank; i++)
-			p->offset[i] = dim_add(&f->g->dims, p->offset[i], outer->offset[i]);
-		p->host = outer->host;
-	}
+	p->contiguous = p->whole;
+	for (; (outer = f->placed[v->id]) != NULL; v = outer->in)
+		p->contiguous = p->contiguous && outer->whole;
+	p->host = (struct value *)v;
 }
 
 struct placement **placement_find(struct graph *g, int extra_count, struct value *const *extra,
@@ -199,9 +256,10 @@ struct placement **placement_find(struct graph *g, int extra_count, struct value
 		f.pinned[extra[i]->id] = true;
 	place_pads(&f, g->body);
 	place_concats(&f, g->body);
+	place_reshapes(&f, g->body);
 	for (int i = 0; i < g->value_count; i++)
 		if (f.placed[i])
-			find_root(&f, f.placed[i]);
+			find_host(&f, f.placed[i]);
 	return f.placed;
 }
 
@@ -209,26 +267,40 @@ struct placement **placement_find(struct graph *g, int extra_count, struct value
 
 struct mover {
 	struct kernel *k;
-	struct placement **of; /* by buffer: NULL or where it is */
+	struct placement *const *placed;
+	const struct value **of; /* by buffer: the value whose indices change, or NULL */
 };
 
-static void move_index(struct mover *m, int buffer, int rank, const struct expr *const *index,
-		       const struct expr **out)
+/* The index in the host for that of a placed value; returns its rank. */
+static int move_index(const struct mover *m, const struct value *v, const struct expr *const *index,
+		      const struct expr **out)
 {
-	for (int i = 0; i < rank; i++)
-		out[i] = index_add(m->k->exprs, index[i],
-				   expr_dim(m->k->exprs, m->of[buffer]->offset[i]));
+	struct expr_pool *p = m->k->exprs;
+	const struct placement *home;
+
+	memcpy(out, index, (size_t)v->type.rank * sizeof(*out));
+	for (; (home = m->placed[v->id]) != NULL; v = home->in) {
+		const struct expr *from[HONE_MAX_RANK];
+
+		memcpy(from, out, (size_t)v->type.rank * sizeof(*from));
+		if (home->whole)
+			reshape_index(p, &home->in->type, &v->type, from, out);
+		for (int i = 0; !home->whole && i < v->type.rank; i++)
+			out[i] = index_add(p, from[i], expr_dim(p, home->offset[i]));
+	}
+	return v->type.rank;
 }
 
 static const struct expr *move_load(struct expr_pool *p, const struct expr *e, void *self)
 {
 	struct mover *m = self;
 	const struct expr *index[HONE_MAX_RANK];
+	int rank;
 
 	if (e->op != EXPR_LOAD || !m->of[e->index])
 		return NULL;
-	move_index(m, e->index, e->count, e->arg, index);
-	return expr_load(p, (enum dtype)e->type, e->index, e->count, index);
+	rank = move_index(m, m->of[e->index], e->arg, index);
+	return expr_load(p, (enum dtype)e->type, e->index, rank, index);
 }
 
 static const struct expr *move_expr(const struct expr *e, void *self)
@@ -257,9 +329,9 @@ static void move_stores(struct mover *m, struct stmt **list)
 
 		if (s->kind == STMT_STORE && m->of[s->buffer]) {
 			const struct expr **index =
-				ARENA_ARRAY(m->k->arena, const struct expr *, s->rank);
+				ARENA_ARRAY(m->k->arena, const struct expr *, HONE_MAX_RANK);
 
-			move_index(m, s->buffer, s->rank, s->index, index);
+			s->rank = move_index(m, m->of[s->buffer], s->index, index);
 			s->index = index;
 		}
 		if (s->body)
@@ -275,23 +347,25 @@ static void move_stores(struct mover *m, struct stmt **list)
 void placement_apply(struct kernel *k, struct placement *const *placed)
 {
 	struct mover m = {.k = k,
-			  .of = ARENA_ARRAY(k->arena, struct placement *, k->buffers.count)};
-	bool any = false;
+			  .placed = placed,
+			  .of = ARENA_ARRAY(k->arena, const struct value *, k->buffers.count)};
 
 	for (int i = 0; i < k->buffers.count; i++) {
-		struct buffer *b = &k->buffers.at[i];
+		const struct value *v = k->buffers.at[i].value;
 
-		m.of[i] = b->value ? placed[b->value->id] : NULL;
-		any |= m.of[i] != NULL;
+		if (v && placed[v->id] && !placed[v->id]->contiguous)
+			m.of[i] = v;
 	}
-	if (!any)
-		return;
 	kernel_map_exprs(k, move_expr, &m);
 	for (int i = 0; i < k->buffers.count; i++) {
-		if (m.of[i]) {
-			k->buffers.at[i].value = m.of[i]->host;
-			k->buffers.at[i].type = m.of[i]->host->type;
-		}
+		struct buffer *b = &k->buffers.at[i];
+		const struct placement *p = b->value ? placed[b->value->id] : NULL;
+
+		if (!p)
+			continue;
+		b->value = p->host;
+		if (m.of[i])
+			b->type = p->host->type;
 	}
 	move_stores(&m, &k->body);
 }

@@ -23,6 +23,9 @@ bool lowers_to_pure(const struct node *n);
 
 /* Whether a pad only adds elements: its operand is a box of its result, at `lo`. */
 bool pad_is_box(const struct node *n);
+/* Where the element of a reshape's result y at index `at` stands in its operand x (or the other way round). */
+void reshape_index(struct expr_pool *p, const struct type *x, const struct type *y,
+		   const struct expr *const *at, const struct expr **from);
 
 /* ---- helpers for lower functions ---- */
 

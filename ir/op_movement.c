@@ -86,26 +86,31 @@ static void map_segment(struct expr_pool *p, const struct type *x, const struct 
 		out[first] = linear;
 }
 
-bool lower_reshape(struct lowering *l, const struct node *n)
+void reshape_index(struct expr_pool *p, const struct type *x, const struct type *y,
+		   const struct expr *const *at, const struct expr **from)
 {
-	struct expr_pool *p = exprs_of(l);
-	const struct type *x = &n->in[0]->type, *y = &n->out[0]->type;
 	struct segment s = {0, 0, 0, 0};
-	index_list at, from;
 
-	lower_open(l, y, at);
 	for (;;) {
 		while (s.x0 < x->rank && dim_is(x->dims[s.x0], 1))
 			from[s.x0++] = expr_index(p, 0);
 		while (s.y0 < y->rank && dim_is(y->dims[s.y0], 1))
 			s.y0++;
 		if (s.x0 == x->rank)
-			break;
+			return;
 		find_segment(p->dims, x, y, &s);
 		map_segment(p, x, y, &s, at, from);
 		s.x0 = s.x1;
 		s.y0 = s.y1;
 	}
+}
+
+bool lower_reshape(struct lowering *l, const struct node *n)
+{
+	index_list at, from;
+
+	lower_open(l, &n->out[0]->type, at);
+	reshape_index(exprs_of(l), &n->in[0]->type, &n->out[0]->type, at, from);
 	lower_store(l, n->out[0], at, lower_load(l, n->in[0], from));
 	return true;
 }

@@ -88,7 +88,6 @@ static void inputs_and_second_homes_are_copied(void **state)
 static void a_concat_in_a_concat_adds_its_offset(void **state)
 {
 	struct fixture f;
-	struct placement *p;
 
 	(void)state;
 	parse(&f, "func @f(%x: f32[N,4]) -> (%y: f32[N,12]) dims(N) {\n"
@@ -97,9 +96,8 @@ static void a_concat_in_a_concat_adds_its_offset(void **state)
 		  "  %c: f32[N,8] = concat(%a, %b) {axis=1}\n"
 		  "  %d: f32[N,4] = map(%x) (a: f32) -> a - 1.0\n"
 		  "  %y: f32[N,12] = concat(%d, %c) {axis=1}\n  return %y\n}\n");
-	p = f.placed[node_at(&f, 1)->out[0]->id];
-	assert_ptr_equal(p->host, f.g->body->results[0]);
-	assert_true(dim_is(p->offset[1], 8));
+	assert_ptr_equal(f.placed[node_at(&f, 1)->out[0]->id]->host, f.g->body->results[0]);
+	assert_non_null(strstr(kernel_text(&f.arena, kernel_of(&f, 1), false), "[i, j + 8] ="));
 	assert_null(kernel_of(&f, 2)->body);
 	assert_null(kernel_of(&f, 4)->body);
 	finish(&f);
@@ -188,6 +186,56 @@ static void a_wider_border_holds_the_narrower_of_the_same_value(void **state)
 	finish(&f);
 }
 
+static void a_reshape_is_its_operand_under_other_dims(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	parse(&f, "func @f(%x: f32[N,4,2]) -> (%y: f32[N,8], %z: f32[N,8]) dims(N) {\n"
+		  "  %a: f32[N,4,2] = map(%x) (a: f32) -> a + 1.0\n"
+		  "  %y: f32[N,8] = reshape(%a) {dims=[N,8]}\n"
+		  "  %b: f32[N,8] = reshape(%x) {dims=[N,8]}\n"
+		  "  %z: f32[N,8] = map(%b) (a: f32) -> a * 2.0\n  return %y, %z\n}\n");
+	assert_true(placement_is_view(node_at(&f, 1), f.placed));
+	assert_true(placement_is_view(node_at(&f, 2), f.placed));
+	assert_ptr_equal(f.placed[node_at(&f, 0)->out[0]->id]->host, f.g->body->results[0]);
+	assert_ptr_equal(f.placed[node_at(&f, 2)->out[0]->id]->host, f.g->body->params[0]);
+	assert_non_null(strstr(kernel_text(&f.arena, kernel_of(&f, 0), false), "%a[i, j, k] ="));
+	assert_non_null(strstr(kernel_text(&f.arena, kernel_of(&f, 3), false), "= %b[i, j] * 2.0"));
+	finish(&f);
+}
+
+static void a_reshape_in_a_box_is_index_arithmetic(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	parse(&f, "func @f(%x: f32[3,2,2]) -> (%z: f32[5,5]) {\n"
+		  "  %a: f32[3,2,2] = map(%x) (a: f32) -> a + 1.0\n"
+		  "  %b: f32[3,4] = reshape(%a) {dims=[3,4]}\n"
+		  "  %p: f32[5,5] = pad(%b) {lo=[1,1], hi=[1,0]}\n"
+		  "  %z: f32[5,5] = map(%p) (a: f32) -> a * 2.0\n  return %z\n}\n");
+	assert_true(placement_is_view(node_at(&f, 1), f.placed));
+	assert_ptr_equal(f.placed[node_at(&f, 0)->out[0]->id]->host, node_at(&f, 2)->out[0]);
+	assert_non_null(strstr(kernel_text(&f.arena, kernel_of(&f, 0), false),
+			       "%a[i + 1, j * 2 + k + 1] ="));
+	finish(&f);
+}
+
+static void a_reshape_of_an_input_that_is_a_result_is_copied(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	parse(&f, "func @f(%x: f32[3,4]) -> (%y: f32[12], %z: f32[12]) {\n"
+		  "  %y: f32[12] = reshape(%x) {dims=[12]}\n"
+		  "  %a: f32[3,4] = map(%x) (a: f32) -> a + 1.0\n"
+		  "  %z: f32[12] = reshape(%a) {dims=[12]}\n  return %y, %z\n}\n");
+	assert_false(placement_is_view(node_at(&f, 0), f.placed));
+	assert_true(placement_is_view(node_at(&f, 2), f.placed));
+	finish(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +245,9 @@ int main(void)
 		cmocka_unit_test(a_block_of_concats_lives_in_the_last_of_them),
 		cmocka_unit_test(a_padded_value_is_computed_inside_of_its_border),
 		cmocka_unit_test(a_wider_border_holds_the_narrower_of_the_same_value),
+		cmocka_unit_test(a_reshape_is_its_operand_under_other_dims),
+		cmocka_unit_test(a_reshape_in_a_box_is_index_arithmetic),
+		cmocka_unit_test(a_reshape_of_an_input_that_is_a_result_is_copied),
 		cmocka_unit_test(results_and_operands_of_calls_keep_a_place_of_their_own),
 	};
 
