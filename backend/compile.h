@@ -41,12 +41,13 @@ const hone_model *jit_model(const struct engine_program *p);
 /* Text of every kernel with its plan, in program order (`hone dump --kernels`). */
 bool dump_kernels(struct graph *g, const struct target *t, FILE *out, struct diag *d);
 
-/* Static figures of a compiled graph for `hone info`: bytes of arena and weights for these input dims (the
- * symbols' minimum, at least 1, where not given), kernels, and multiply-adds. */
+/* Static figures of a compiled graph for `hone info`, with one thread and all symbols at their minimum, at least 1. */
 struct graph_figures {
 	int kernels, functions;
-	int64_t weight_bytes, arena_bytes;
-	bool dynamic; /* some values live in the dynamic arena */
+	int64_t weight_bytes; /* as kernels read them: packed */
+	int64_t live_bytes;   /* the values of the fullest step, inputs and outputs left out */
+	int64_t arena_bytes;  /* what they and the kernels' scratch are planned to take */
+	bool dynamic;         /* some values live in the dynamic arena; they are in neither */
 };
 bool graph_figures(struct graph *g, const struct target *t, struct graph_figures *out,
 		   struct diag *d);
@@ -55,5 +56,11 @@ bool graph_figures(struct graph *g, const struct target *t, struct graph_figures
 struct library;
 struct library *library_open(const char *path, const hone_model **model, struct diag *d);
 void library_close(struct library *l);
+
+/* Bytes of a library's file, and of the part that is mapped executable: kernels, run, setup and the runtime. */
+struct library_sizes {
+	int64_t file, code;
+};
+bool library_measure(const char *path, struct library_sizes *out, struct diag *d);
 
 #endif

@@ -2,6 +2,9 @@
 #include "backend/compile.h"
 
 #include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,4 +50,30 @@ void library_close(struct library *l)
 		dlclose(l->handle);
 		free(l);
 	}
+}
+
+/* Every target has 64-bit ELF files in the byte order of the machines hone runs on. */
+bool library_measure(const char *path, struct library_sizes *out, struct diag *d)
+{
+	FILE *f = fopen(path, "rb");
+	Elf64_Ehdr head;
+	Elf64_Phdr part;
+	bool ok = f && fread(&head, sizeof(head), 1, f) == 1 &&
+		  !memcmp(head.e_ident, ELFMAG, SELFMAG) && head.e_ident[EI_CLASS] == ELFCLASS64 &&
+		  head.e_phentsize == sizeof(part);
+
+	*out = (struct library_sizes){0};
+	for (int i = 0; ok && i < head.e_phnum; i++) {
+		ok = !fseek(f, (long)head.e_phoff + i * (long)sizeof(part), SEEK_SET) &&
+		     fread(&part, sizeof(part), 1, f) == 1;
+		if (ok && part.p_type == PT_LOAD && part.p_flags & PF_X)
+			out->code += (int64_t)part.p_filesz;
+	}
+	ok = ok && !fseek(f, 0, SEEK_END);
+	if (ok)
+		out->file = ftell(f);
+	if (f)
+		fclose(f);
+	return ok || diag_add(d, DIAG_FILE, (struct loc){.file = path}, "cannot read: %s",
+			      f ? "no 64-bit ELF file" : strerror(errno));
 }

@@ -51,21 +51,41 @@ static void print_levels(struct session *s, const char *cpu)
 		printf("levels %s, here %s\n", list, chosen ? chosen : "none");
 }
 
-static void print_library(struct session *s)
+/* Memory of a context with one thread, free dims at their least, or 1; -1 if the model takes no such dims. */
+static int64_t context_bytes(struct session *s)
 {
 	const hone_model *m = s->compiled;
-	int64_t arena = hone_arena_bytes(m, NULL, 1);
+	hone_tensor *inputs = ARENA_ARRAY(&s->arena, hone_tensor, m->input_count + 1);
 
+	for (int i = 0; i < m->input_count; i++) {
+		const hone_io *io = &m->inputs[i];
+
+		inputs[i].rank = io->rank;
+		for (int k = 0; k < io->rank; k++)
+			inputs[i].dims[k] = io->dims[k].min > 1 ? io->dims[k].min : 1;
+	}
+	return hone_arena_bytes(m, inputs, 1);
+}
+
+static bool print_library(struct session *s)
+{
+	const hone_model *m = s->compiled;
+	int64_t arena = context_bytes(s);
+	struct library_sizes sizes;
+
+	if (!library_measure(s->path, &sizes, &s->diag))
+		return false;
 	if (s->json) {
 		printf("{\"name\":");
 		json_text(m->name);
 		printf(",\"abi\":%u,\"compiler\":\"%s\",\"cpu\":\"%s\",\"passes\":\"%s\",\"hash\":"
-		       "\"%s\",\"weight_bytes\":%" PRId64 ",\"signature\":%s",
+		       "\"%s\",\"weight_bytes\":%" PRId64 ",\"file_bytes\":%" PRId64
+		       ",\"code_bytes\":%" PRId64 ",\"context_bytes\":%" PRId64 ",\"signature\":%s",
 		       m->abi_version, m->compiler, m->cpu, m->passes, m->hash, m->weight_bytes,
-		       m->signature);
+		       sizes.file, sizes.code, arena, m->signature);
 		print_levels(s, m->cpu);
 		printf("}\n");
-		return;
+		return true;
 	}
 	printf("model %s, made by %s for %s (ABI %u, hash %s)\n", m->name, m->compiler, m->cpu,
 	       m->abi_version, m->hash);
@@ -76,25 +96,43 @@ static void print_library(struct session *s)
 		print_io("output", &m->outputs[i]);
 	for (int i = 0; i < m->param_count; i++)
 		printf("param %s (default %g)\n", m->params[i].name, m->params[i].initial);
-	printf("weights %" PRId64 " bytes\npasses %s\n", m->weight_bytes, m->passes);
+	printf("file %" PRId64 " bytes: packed weights %" PRId64 ", code %" PRId64
+	       ", tables and the rest %" PRId64 "\npasses %s\n",
+	       sizes.file, m->weight_bytes, sizes.code, sizes.file - m->weight_bytes - sizes.code,
+	       m->passes);
 	if (arena >= 0)
-		printf("memory of a context %" PRId64 " bytes\n", arena);
+		printf("memory of a context %" PRId64
+		       " bytes (one thread, free dims at their least, or 1)\n",
+		       arena);
+	return true;
 }
 
 /* ---- a model ---- */
 
 struct counts {
 	int ops[OP_COUNT], nodes;
-	int64_t parameters;
+	int64_t parameters, weight_bytes;
 	double macs; /* multiply-adds, with symbols at their minimum (at least 1) */
 	struct graph *graph;
 	int64_t *symbols;
 };
 
+/* How often a node runs: once for each step of the scans around it. What `loop` and `if` do is not known here: once. */
+static double times_of(const struct counts *c, const struct node *n)
+{
+	double times = 1;
+
+	for (const struct node *o = n->parent->owner; o; o = o->parent->owner)
+		if (o->op == OP_scan)
+			times *= (double)dim_eval(((const struct attrs_scan *)o->attrs)->length,
+						  c->symbols);
+	return times;
+}
+
 /* Multiply-adds of a contraction: elements of the result times the summed length. */
 static double macs_of(const struct counts *c, const struct node *n)
 {
-	double count = 1;
+	double count = times_of(c, n);
 	const struct type *w = n->in_count > 1 ? &n->in[1]->type : NULL;
 
 	for (int i = 0; i < n->out[0]->type.rank; i++)
@@ -113,8 +151,13 @@ static bool count_node(struct node *n, void *self)
 
 	c->nodes++;
 	c->ops[n->op]++;
-	if (n->op == OP_const && dtype_is_float(n->out[0]->type.dtype))
-		c->parameters += type_count_const(&n->out[0]->type);
+	if (n->op == OP_const) {
+		enum dtype t = n->out[0]->type.dtype;
+		int64_t count = type_count_const(&n->out[0]->type);
+
+		c->parameters += dtype_is_float(t) ? count : 0;
+		c->weight_bytes += dtype_bytes(t, count);
+	}
 	if (n->op == OP_matmul || n->op == OP_conv)
 		c->macs += macs_of(c, n);
 	return true;
@@ -137,10 +180,12 @@ static void print_json(struct session *s, const struct counts *c, const struct g
 	const char *join = "";
 
 	printf("{\"parameters\":%" PRId64 ",\"macs\":%.0f,\"nodes\":%d,\"kernels\":%d,"
-	       "\"functions\":%d,\"weight_bytes\":%" PRId64 ",\"arena_bytes\":%" PRId64
+	       "\"functions\":%d,\"weight_bytes\":%" PRId64 ",\"onnx_weight_bytes\":%" PRId64
+	       ",\"live_bytes\":%" PRId64 ",\"arena_bytes\":%" PRId64
 	       ",\"dynamic\":%s,\"cpu\":\"%s\",\"ops\":{",
 	       c->parameters, c->macs, c->nodes, f->kernels, f->functions, f->weight_bytes,
-	       f->arena_bytes, f->dynamic ? "true" : "false", s->target.spec);
+	       c->weight_bytes, f->live_bytes, f->arena_bytes, f->dynamic ? "true" : "false",
+	       s->target.spec);
 	for (int i = 0; i < OP_COUNT; i++)
 		if (c->ops[i]) {
 			printf("%s\"%s\":%d", join, op_table[i].name, c->ops[i]);
@@ -182,10 +227,14 @@ static bool print_model(struct session *s)
 			printf("%s %s %d", join, op_table[i].name, c.ops[i]);
 			join = ",";
 		}
-	printf("\nafter the passes: %d kernels, %d different\nweights %" PRId64
-	       " bytes, arena %" PRId64 " bytes%s, for %s\n",
-	       f.kernels, f.functions, f.weight_bytes, f.arena_bytes,
-	       f.dynamic ? " and a dynamic arena (sizes computed from data)" : "", s->target.spec);
+	printf("\nafter the passes: %d kernels, %d different, for %s\n", f.kernels, f.functions,
+	       s->target.spec);
+	printf("weights %" PRId64 " bytes, packed %" PRId64 " (%.2f times)\n", c.weight_bytes,
+	       f.weight_bytes,
+	       c.weight_bytes ? (double)f.weight_bytes / (double)c.weight_bytes : 1);
+	printf("memory: largest live set %" PRId64 " bytes, planned arena %" PRId64 "%s\n",
+	       f.live_bytes, f.arena_bytes,
+	       f.dynamic ? ", and a dynamic arena (sizes computed from data)" : "");
 	return true;
 }
 
@@ -198,8 +247,7 @@ int command_info(int argc, char **argv)
 
 	if (ok && is_library(s.path)) {
 		ok = session_compile(&s);
-		if (ok)
-			print_library(&s);
+		ok = ok && print_library(&s);
 	} else if (ok) {
 		ok = print_model(&s);
 	}
