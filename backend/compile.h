@@ -35,6 +35,8 @@ bool compile_graph(struct graph *g, const struct compile_options *o, const char 
  * profile: where the kernels of what is compiled next are timed (profile.h), or NULL. */
 struct profile;
 struct engine *jit_engine(const struct target *t, struct profile *profile, struct arena *a);
+/* What it compiles next runs with so many threads (1 at first). */
+void jit_use_threads(struct engine *jit, int threads);
 /* The model of a program that this engine compiled; lives as long as the program. */
 const hone_model *jit_model(const struct engine_program *p);
 

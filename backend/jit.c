@@ -24,6 +24,7 @@ struct engine_program {
 struct jit_state {
 	const struct target *target;
 	struct profile *profile;
+	int threads;
 };
 
 /* ---- symbols ---- */
@@ -145,9 +146,10 @@ static void *allocate_output(void *self, int32_t output, int64_t size)
 	return aligned_alloc(64, (size_t)(size + 64) / 64 * 64);
 }
 
-static bool create_context(struct engine_program *g, struct diag *d)
+static bool create_context(struct engine_program *g, int threads, struct diag *d)
 {
-	hone_options options = {.size = sizeof(options), .threads = 1, .allocate = allocate_output};
+	hone_options options = {
+		.size = sizeof(options), .threads = (uint32_t)threads, .allocate = allocate_output};
 	char text[512];
 
 	if (hone_context_create(g->model, &options, &g->context, text, sizeof(text)) == HONE_OK)
@@ -201,7 +203,7 @@ static bool build(struct engine_program *g, struct program *p, const struct jit_
 	ok = (g->weights || !p->constants->bytes ||
 	      diag_add(d, DIAG_INTERNAL, (struct loc){0}, "no memory for the weights")) &&
 	     fail(d, LLVMOrcCreateLLJIT(&g->jit, NULL)) && link_modules(g, &m, &o, t, d) &&
-	     create_context(g, d);
+	     create_context(g, state->threads, d);
 	modules_free(&m);
 	return ok;
 }
@@ -273,6 +275,11 @@ static bool jit_set_param(struct engine_program *g, const char *name, double val
 
 const hone_model *jit_model(const struct engine_program *p) { return p->model; }
 
+void jit_use_threads(struct engine *jit, int threads)
+{
+	((struct jit_state *)jit->self)->threads = threads;
+}
+
 struct engine *jit_engine(const struct target *t, struct profile *profile, struct arena *a)
 {
 	struct engine *e = ARENA_NEW(a, struct engine);
@@ -280,6 +287,7 @@ struct engine *jit_engine(const struct target *t, struct profile *profile, struc
 
 	state->target = t;
 	state->profile = profile;
+	state->threads = 1;
 	*e = (struct engine){.name = "jit",
 			     .compile = jit_compile,
 			     .run = jit_run,

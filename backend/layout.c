@@ -373,7 +373,6 @@ static void use_constants(struct layout *l, struct site *s)
 
 static bool add_site(struct layout *l, const struct node *n)
 {
-	enum { FORK_OPERATIONS = 100000 }; /* about 20 us of vector work */
 	struct program *p = l->p;
 	struct site s = {.node = n, .scratch_slot = -1, .bound_slot = -1};
 	struct type symbols;
@@ -392,7 +391,7 @@ static bool add_site(struct layout *l, const struct node *n)
 	use_constants(l, &s);
 	s.origin = add_origin(l, n);
 	s.word_base = place_words(p, &s.abi);
-	s.forks = work(s.kernel, s.kernel->body) >= FORK_OPERATIONS;
+	s.forks = work(s.kernel, s.kernel->body) >= p->target->fork_work;
 	if (s.abi.scratch >= 0) {
 		dim bound = dim_static_bound(&p->graph->dims, s.abi.scratch_bytes);
 

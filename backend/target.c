@@ -277,6 +277,7 @@ static bool resolve_triple(const char *triple, struct target *t, struct arena *a
 		return diag_add(d, DIAG_USAGE, (struct loc){0},
 				"--cpu %s does not belong to --target %s", target_level(a, t),
 				triple);
+	t->fork_work = 100000; /* about 20 us of vector work */
 	t->spec = spec_text(a, t);
 	t->host = runs_here(t);
 	return true;

@@ -23,6 +23,7 @@ struct target {
 	const char *
 		spec; /* the resolved --cpu text, e.g. "x86-64-v4+vnni,l1=32768,l2=1048576,l3=16777216" */
 	uint64_t cpu_bits; /* enum hone_cpu bits that a machine must have (0 on aarch64) */
+	double fork_work;  /* operations from which a kernel is given to several threads */
 	int sanitize;      /* 0, or SANITIZE_ADDRESS, SANITIZE_THREAD: instrument emitted code */
 };
 enum { SANITIZE_NONE, SANITIZE_ADDRESS, SANITIZE_THREAD };

@@ -69,6 +69,7 @@ if use build/release --preset release; then
 	if [ "${1:-}" = --full ]; then
 		suite expected examples/digits/expected.sh
 		suite large tests/large/run
+		suite isa/full tests/isa/run --full
 	fi
 fi
 

@@ -281,7 +281,9 @@ static bool compile_and_run(struct run *r, const struct how *how)
 {
 	const struct pipeline_options options = {.passes = how->passes, .verify_each = true};
 
-	r->engine = how->interpret ? &interpreter : jit_engine(how->target, NULL, &r->arena);
+	r->engine = how->interpret ? &interpreter
+		    : how->exe     ? exe_engine(how->exe, &r->arena)
+				   : jit_engine(how->target, NULL, &r->arena);
 	stage(r, "in the passes");
 	if (!pipeline_run(r->graph, &options, &interpreter, &r->diag))
 		return false;
@@ -312,9 +314,9 @@ void case_run(const char *folder, const struct how *how, struct outcome *out)
 
 	if (!ok)
 		explain(&r);
-	out->status = ok                                              ? STATUS_PASSED
-		      : !accepted && r.diag.worst == DIAG_UNSUPPORTED ? STATUS_SKIPPED
-								      : STATUS_FAILED;
+	out->status = ok                                                            ? STATUS_PASSED
+		      : (!accepted || how->exe) && r.diag.worst == DIAG_UNSUPPORTED ? STATUS_SKIPPED
+										    : STATUS_FAILED;
 	stage(&r, "releasing");
 	if (r.program)
 		r.engine->release(r.program);

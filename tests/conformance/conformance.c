@@ -21,8 +21,8 @@
 static const char *const groups[] = {"node", "pytorch-converted", "pytorch-operator", "simple"};
 
 struct options {
-	const char *data, *only, *cpu;
-	int jobs;
+	const char *data, *only, *cpu, *emulator, *runtime;
+	int jobs, every; /* every: one case of so many */
 	bool write_docs, list;
 	struct how how;
 };
@@ -38,6 +38,8 @@ static int is_case(const struct dirent *e) { return !strncmp(e->d_name, "test_",
 
 static void find_cases(const struct options *o, struct arena *a, struct cases *all)
 {
+	int number = 0;
+
 	for (size_t g = 0; g < sizeof(groups) / sizeof(*groups); g++) {
 		struct dirent **entries;
 		int count = scandir(arena_printf(a, "%s/%s", o->data, groups[g]), &entries, is_case,
@@ -46,7 +48,7 @@ static void find_cases(const struct options *o, struct arena *a, struct cases *a
 		for (int i = 0; i < count; i++) {
 			struct test_case t = {groups[g], arena_text(a, entries[i]->d_name), NULL};
 
-			if (!o->only || strstr(t.name, o->only))
+			if (number++ % o->every == 0 && (!o->only || strstr(t.name, o->only)))
 				ARENA_PUSH(a, all, t);
 			free(entries[i]);
 		}
@@ -182,6 +184,8 @@ static void run_all(const struct options *o, struct cases *all)
 
 /* ---- command ---- */
 
+static bool is_full(const struct options *o) { return !o->only && o->every == 1; }
+
 static bool read_options(int argc, char **argv, struct options *o)
 {
 	for (int i = 1; i < argc; i++) {
@@ -208,12 +212,19 @@ static bool read_options(int argc, char **argv, struct options *o)
 			o->cpu = value;
 		} else if (!strcmp(argv[i], "--jobs")) {
 			o->jobs = atoi(value);
+		} else if (!strcmp(argv[i], "--every")) {
+			o->every = atoi(value);
+		} else if (!strcmp(argv[i], "--emulator")) {
+			o->emulator = value;
+		} else if (!strcmp(argv[i], "--runtime")) {
+			o->runtime = value;
 		} else {
 			return false;
 		}
 		i++;
 	}
-	return o->data && o->jobs > 0 && o->jobs <= MAX_JOBS && !(o->write_docs && o->only);
+	return o->data && o->jobs > 0 && o->jobs <= MAX_JOBS && o->every > 0 &&
+	       !(o->write_docs && !is_full(o));
 }
 
 static bool write_docs(const struct cases *all)
@@ -239,7 +250,8 @@ static void list(const struct cases *all)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.jobs = 2, .cpu = "native"};
+	struct options o = {.jobs = 2, .every = 1, .cpu = "native"};
+	struct exe_engine exe;
 	struct arena a = {0};
 	struct diag d = {0};
 	struct cases all = {0};
@@ -249,8 +261,9 @@ int main(int argc, char **argv)
 	if (!read_options(argc, argv, &o)) {
 		fprintf(stderr, "usage: conformance --data FOLDER [--only TEXT] [--interpret] "
 				"[--passes A,B] [--cpu LEVEL]\n"
-				"                   [--jobs N] [--list] [--write-docs (not with "
-				"--only)]\n");
+				"                   [--jobs N] [--list] [--every N] [--emulator "
+				"COMMAND [--runtime ARCHIVE]]\n"
+				"                   [--write-docs (not with --only or --every)]\n");
 		return 2;
 	}
 	if (!target_resolve(o.cpu, NULL, &a, &target, &d)) {
@@ -261,6 +274,9 @@ int main(int argc, char **argv)
 	target.sanitize = HONE_SANITIZE_EMITTED;
 #endif
 	o.how.target = &target;
+	exe = (struct exe_engine){&target, o.runtime, o.emulator};
+	if (o.emulator)
+		o.how.exe = &exe;
 	find_cases(&o, &a, &all);
 	if (!share_outcomes(&all))
 		return 1;
@@ -270,7 +286,7 @@ int main(int argc, char **argv)
 	report_print(&all, stdout);
 	passed = cases_with(&all, STATUS_PASSED);
 	failed = cases_with(&all, STATUS_FAILED);
-	if (!o.only && passed < ENOUGH)
+	if (is_full(&o) && passed < ENOUGH)
 		printf("only %d cases passed; at least %d must\n", passed, ENOUGH);
 	if (o.write_docs && !write_docs(&all))
 		failed += !failed;
@@ -278,5 +294,5 @@ int main(int argc, char **argv)
 	       cases_with(&all, STATUS_SKIPPED));
 	arena_free(&a);
 	diag_reset(&d);
-	return failed || (!o.only && passed < ENOUGH);
+	return failed || (is_full(&o) && passed < ENOUGH);
 }

@@ -2,7 +2,7 @@
 #ifndef TESTS_CONFORMANCE_H
 #define TESTS_CONFORMANCE_H
 
-#include "backend/target.h"
+#include "tests/support/exe_engine.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,8 +24,9 @@ struct outcome {
 
 struct how {
 	const struct target *target;
-	const char *passes; /* NULL: the default pipeline */
-	bool interpret;     /* run the interpreter instead of native code */
+	const char *passes;           /* NULL: the default pipeline */
+	bool interpret;               /* run the interpreter instead of native code */
+	const struct exe_engine *exe; /* run executables, perhaps emulated; NULL: in-process */
 };
 
 /* Runs all test_data_set_N of the case in `folder`. */

@@ -3,16 +3,19 @@
  *   group    the interpreter on the graph after the pass group
  *   native   the code generator in-process
  *   passes   the same, after the default pipeline
+ *   threads  the same with every kernel forked: 1, 2 and 3 threads must give the same bits
  * Each case runs in a process of its own, so that a crash or a hang is a failed case. A case that fails is
  * tried again with fewer steps; the shortest that fails is printed: its seed, the first difference, the text.
  *
- *	differential [--seed N] [--count N] [--only VARIANT] [--cpu CPU] [--steps N] */
+ *	differential [--seed N] [--count N] [--only VARIANT] [--cpu CPU] [--steps N]
+ *	             [--emulator COMMAND [--runtime ARCHIVE]]   native and passes by executables */
 #include "tests/differential/generate.h"
 
 #include "backend/compile.h"
 #include "ir/interp.h"
 #include "ir/text.h"
 #include "ir/verify.h"
+#include "tests/support/exe_engine.h"
 #include "passes/passes.h"
 
 #include <math.h>
@@ -24,13 +27,20 @@
 typedef unsigned long long ull;
 
 enum outcome { PASSED, FAILED, SKIPPED };
-enum variant { VARIANT_TEXT, VARIANT_GROUP, VARIANT_NATIVE, VARIANT_PASSES, VARIANT_COUNT };
-static const char *const variant_names[] = {"text", "group", "native", "passes"};
+enum variant {
+	VARIANT_TEXT,
+	VARIANT_GROUP,
+	VARIANT_NATIVE,
+	VARIANT_PASSES,
+	VARIANT_THREADS,
+	VARIANT_COUNT
+};
+static const char *const variant_names[] = {"text", "group", "native", "passes", "threads"};
 
 struct options {
 	uint64_t seed;
 	int count, steps, only; /* only: -1: all variants; steps: 0: drawn */
-	const char *cpu;
+	const char *cpu, *emulator, *runtime;
 };
 
 /* What one engine made of a case. */
@@ -225,6 +235,54 @@ static enum outcome judge_variant(struct generator *g, enum variant v, struct en
 	return result;
 }
 
+static bool same_bits(int threads, const struct generator *g, const struct answer *a,
+		      const struct answer *one)
+{
+	if (!a->compiled || a->ran != one->ran) {
+		printf("%d threads: %s\n", threads, a->compiled ? "ran as one did not" : "");
+		diag_print(&a->diag, stdout, false);
+		return false;
+	}
+	for (int i = 0; a->ran && i < g->graph->body->result_count; i++) {
+		const hone_tensor *x = &a->outputs[i], *y = &one->outputs[i];
+		int64_t bits = dims_count(y->rank, y->dims) * dtype_bits((enum dtype)y->dtype);
+
+		if (same_shape(x, y) && !memcmp(x->data, y->data, (size_t)(bits / 8)))
+			continue;
+		printf("output %d: not the same bits with %d threads as with one\n", i, threads);
+		return false;
+	}
+	return true;
+}
+
+/* Every kernel that has tasks is forked, however small. */
+static enum outcome judge_threads(struct generator *g, struct target *t)
+{
+	struct answer one = {0}, a;
+	enum outcome result = PASSED;
+	struct engine *jit;
+	struct graph *graph;
+
+	t->fork_work = 0;
+	jit = jit_engine(t, NULL, &g->arena);
+	graph = varied(g, VARIANT_PASSES, &interpreter, &one.diag);
+	if (graph)
+		answer_of(&one, jit, graph, g->inputs);
+	if (!one.compiled) {
+		diag_print(&one.diag, stdout, false);
+		result = only_unsupported(&one.diag) ? SKIPPED : FAILED;
+	}
+	for (int threads = 2; threads <= 3 && result == PASSED; threads++) {
+		a = (struct answer){0};
+		jit_use_threads(jit, threads);
+		answer_of(&a, jit, graph, g->inputs);
+		result = same_bits(threads, g, &a, &one) ? PASSED : FAILED;
+		answer_free(&a);
+	}
+	answer_free(&one);
+	return result;
+}
+
 static int steps_of(const struct options *o, uint64_t seed)
 {
 	return o->steps ? o->steps : 1 + (int)(seed * 7 % 9);
@@ -237,6 +295,7 @@ static enum outcome run_case(const struct options *o, uint64_t seed, int steps, 
 	enum outcome result = SKIPPED;
 
 	if (generate(&g, seed, steps)) {
+		const struct exe_engine exe = {&target, o->runtime, o->emulator};
 		struct engine *native = NULL;
 
 		if (!graph_verify(g.graph, DIAG_INTERNAL, &g.diag)) {
@@ -244,8 +303,11 @@ static enum outcome run_case(const struct options *o, uint64_t seed, int steps, 
 			result = FAILED;
 		} else {
 			if (target_resolve(o->cpu, NULL, &g.arena, &target, &g.diag))
-				native = jit_engine(&target, NULL, &g.arena);
-			result = native ? judge_variant(&g, v, native) : FAILED;
+				native = o->emulator ? exe_engine(&exe, &g.arena)
+						     : jit_engine(&target, NULL, &g.arena);
+			result = !native                ? FAILED
+				 : v == VARIANT_THREADS ? judge_threads(&g, &target)
+							: judge_variant(&g, v, native);
 		}
 	}
 	generate_free(&g);
@@ -379,6 +441,10 @@ static bool read_options(int argc, char **argv, struct options *o)
 			o->steps = atoi(argv[i + 1]);
 		else if (!strcmp(argv[i], "--cpu"))
 			o->cpu = argv[i + 1];
+		else if (!strcmp(argv[i], "--emulator"))
+			o->emulator = argv[i + 1];
+		else if (!strcmp(argv[i], "--runtime"))
+			o->runtime = argv[i + 1];
 		else if (!strcmp(argv[i], "--only"))
 			for (o->only = 0; o->only < VARIANT_COUNT &&
 					  strcmp(variant_names[o->only], argv[i + 1]);)
@@ -397,8 +463,8 @@ int main(int argc, char **argv)
 
 	if (!read_options(argc, argv, &o)) {
 		fprintf(stderr, "usage: differential [--seed N] [--count N] [--only "
-				"text|group|native|passes] [--cpu CPU] "
-				"[--steps N]\n");
+				"text|group|native|passes|threads] [--cpu CPU] [--steps N] "
+				"[--emulator COMMAND [--runtime ARCHIVE]]\n");
 		return 2;
 	}
 	for (int i = 0; i < o.count; i++) {
