@@ -2,16 +2,10 @@
  * vectorize better:
  *   order     a loop goes inside of those that a reduction depends on when the reduction does not depend
  *             on it: a softmax over a middle axis computes each sum once
+ *   rows      what several reductions over a row read is kept in a local row (loops_rows.c)
  *   split     c < 768 read through c / 64 and c % 64 becomes c1 < 12, c2 < 64: no division is left
  *   collapse  i < A, j < B that every address uses as i * B + j becomes one loop of A * B: long vectors */
 #include "backend/loops_plan.h"
-
-struct nest {
-	struct kernel *k;
-	struct loops_info info;
-	struct stmt *loops[32];
-	int count;
-};
 
 static void find_loops(struct nest *n, struct stmt *s)
 {
@@ -290,6 +284,7 @@ static void normalize_list(struct kernel *k, struct stmt *s)
 			int rounds = 0;
 
 			rewrite(k, s, order_once);
+			rewrite(k, s, loops_keep_rows);
 			while (rounds++ < 8 && rewrite(k, s, split_loop))
 				;
 			while (rounds++ < 40 && rewrite(k, s, collapse_loops))

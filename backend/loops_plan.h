@@ -1,5 +1,6 @@
 /* loops_plan.h: the plan of the loops driver, in parts:
  *   loops_normal.c  normal form of a kernel
+ *   loops_rows.c    rows that are read several times
  *   loops_plan.c    the axis of the vectors, by an estimate of cycles
  *   loops_block.c   how many vectors and iterations of an outer axis are computed together */
 #ifndef BACKEND_LOOPS_PLAN_H
@@ -10,6 +11,17 @@
 
 /* Rewrites k's loops into an equivalent form that vectorizes better: see loops_normal.c. */
 void loops_normalize(struct kernel *k);
+
+/* A perfect nest of par loops, while it is normalized. */
+struct nest {
+	struct kernel *k;
+	struct loops_info info;
+	struct stmt *loops[32];
+	int count;
+};
+
+/* Keeps what is repeated along the rows of the nest in locals; false: nothing is worth it. */
+bool loops_keep_rows(struct nest *n);
 
 enum { CHAIN_MAX = 32 };
 

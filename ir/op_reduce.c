@@ -260,6 +260,11 @@ static const struct expr *load_along(struct lowering *l, const struct node *n,
 }
 
 /* m = max_j x[j], l = sum_j exp(x[j] - m); both do not depend on the axis, so they are computed once a row. */
+static const struct expr *inverse(struct expr_pool *p, const struct expr *x)
+{
+	return expr_binary(p, EXPR_DIV, expr_real(p, (enum dtype)x->type, 1), x);
+}
+
 bool lower_softmax(struct lowering *l, const struct node *n)
 {
 	struct expr_pool *p = exprs_of(l);
@@ -278,8 +283,8 @@ bool lower_softmax(struct lowering *l, const struct node *n)
 	x = expr_binary(p, EXPR_SUB, lower_load(l, n->in[0], at), max);
 	if (a->log)
 		x = expr_binary(p, EXPR_SUB, x, expr_unary(p, EXPR_LOG, sum));
-	else
-		x = expr_binary(p, EXPR_DIV, expr_unary(p, EXPR_EXP, x), sum);
+	else /* a product, since a row has one sum in [1, extent] and many elements */
+		x = expr_binary(p, EXPR_MUL, expr_unary(p, EXPR_EXP, x), inverse(p, sum));
 	lower_store(l, n->out[0], at, x);
 	return true;
 }
@@ -344,7 +349,8 @@ static const struct expr *mean(struct lowering *l, const struct node *n,
 			   expr_cast(p, EXPR_CAST, t, expr_dim(p, count)));
 }
 
-/* Two passes over the row: the mean, then the variance around it. */
+/* Two passes over the row: the mean, then the variance around it. The inverse deviation is an output of ONNX's
+ * LayerNormalization, which multiplies by it. */
 bool lower_normalize(struct lowering *l, const struct node *n)
 {
 	struct expr_pool *p = exprs_of(l);
@@ -361,9 +367,8 @@ bool lower_normalize(struct lowering *l, const struct node *n)
 	x = lower_load(l, n->in[0], at);
 	if (shift)
 		x = expr_binary(p, EXPR_SUB, x, shift);
-	x = expr_binary(p, EXPR_DIV, x,
-			expr_unary(p, EXPR_SQRT,
-				   expr_binary(p, EXPR_ADD, variance, expr_real(p, t, a->eps))));
+	variance = expr_binary(p, EXPR_ADD, variance, expr_real(p, t, a->eps));
+	x = expr_binary(p, EXPR_MUL, x, inverse(p, expr_unary(p, EXPR_SQRT, variance)));
 	if (n->in_count > 1 && n->in[1])
 		x = expr_binary(p, EXPR_MUL, x,
 				lower_load_broadcast(l, n->in[1], y->rank, y->dims, at));

@@ -360,7 +360,7 @@ static void tame(struct fixture *f)
 	}
 }
 
-enum { SHAPES = 23 };
+enum { SHAPES = 24 };
 
 static struct value *shape_of_kernel(struct fixture *f, int which)
 {
@@ -448,6 +448,9 @@ static struct value *shape_of_kernel(struct fixture *f, int which)
 		x[1] = WEIGHTS(f, 3, 14, 19);
 		return add_op(f, OP_matmul, 2, x, NULL);
 	case 16: return add_transpose(&f->b, INPUT(f, DT_F16, 35, 2, 20), (int[]){2, 1, 0});
+	case 23: /* keeps a row */
+		x[0] = INPUT(f, DT_F32, 3, 5, 133);
+		return add_op(f, OP_softmax, 1, x, &(struct attrs_softmax){.axis = 2});
 	case 22:
 		x[0] = INPUT(f, DT_F32, 2, 9, 19, 37);
 		x[1] = INPUT(f, DT_F32, 3, 3, 1, 37);
