@@ -1,9 +1,10 @@
-"""kernels.py gemm|conv|rows [--ort] [--threads N] [--seconds S] [--only TEXT] [HONE OPTION..]: single kernels beside their peak.
+"""kernels.py gemm|conv|rows|calls [--ort] [--threads N] [--seconds S] [--only TEXT] [HONE OPTION..]: single kernels beside their peak.
 
 Each shape is an ONNX model of its own, compiled and run like the whole models (engines.py). GFLOP/s count what the direct
 algorithm does, so Winograd may pass 100 percent. Convolutions have bias and Relu; hone's read and write channels-last as
 in the middle of a network (transposes around the Conv that it cancels), ONNX Runtime's are NCHW. rows: bytes read and
-written against the copy bandwidth measured for the same size. "best" is the fastest run, the rest are medians.
+written against the copy bandwidth measured for the same size. calls: what run() takes around kernels. "best" is the
+fastest run, the rest are medians.
 """
 import argparse
 import json
@@ -14,7 +15,7 @@ import time
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
-from engines import MODELS, OUT, compile_hone, make, usable
+from engines import HONE, MODELS, OUT, compile_hone, make, usable
 
 GEMM = [(128, 768, 768), (128, 3072, 768), (512, 768, 768), (384, 768, 3072), (32, 256, 1024), (8, 768, 768),
         (1, 768, 768), (1, 3072, 768)]  # M, N, K
@@ -43,9 +44,9 @@ class Model:
         self.nodes.append(helper.make_node(op, inputs, [f"v{len(self.nodes)}"], **attributes))
         return self.nodes[-1].output[0]
 
-    def save(self, name, x, out, dtype=TensorProto.FLOAT, out_dtype=TensorProto.FLOAT):
+    def save(self, name, x, out, dtype=TensorProto.FLOAT, out_dtype=TensorProto.FLOAT, shape=None):
         self.nodes[-1].output[0] = "y"
-        graph = helper.make_graph(self.nodes, "kernel", [helper.make_tensor_value_info("x", dtype, x.shape)],
+        graph = helper.make_graph(self.nodes, "kernel", [helper.make_tensor_value_info("x", dtype, shape or x.shape)],
                                   [helper.make_tensor_value_info("y", out_dtype, out)], self.constants)
         save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9),
              f"{MODELS}/{name}.onnx")
@@ -170,9 +171,25 @@ def rows(machine, options):
                 print_row(f"{op} {shape[0]}x{shape[1]}", times, worst, lambda t: size / t / 1e9, limit, "GB/s")
 
 
+def calls(options):
+    """What run() takes around kernels: a chain of products that no group joins, over an empty batch, called from C."""
+    b, x = Model(1), np.zeros((0, 4), np.float32)
+    for i in range(100):
+        b.node("MatMul", b.nodes[-1].output[0] if i else "x", b.const(b.normal(4, 4)))
+    name = b.save("kernels/calls", x, ("N", 4), shape=("N", 4))
+    error, _, _ = compile_hone(name, *options.hone)
+    if error:
+        raise RuntimeError(error)
+    kernels = json.loads(subprocess.check_output([HONE, "info", f"{MODELS}/{name}.onnx", "--json"], text=True))["kernels"]
+    np.save(f"{OUT}/{name}.npy", x)
+    done = subprocess.check_output([HONE, "bench", f"{OUT}/{name}.so", "--json", "--input", f"{OUT}/{name}.npy", "--threads",
+                                    str(options.threads), "--seconds", str(options.seconds)], text=True)
+    print(f"run() of {kernels} kernels over an empty batch: {json.loads(done)['p50_ms'] * 1e3:.2f} us")
+
+
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench")
-    parser.add_argument("what", choices=["gemm", "conv", "rows"])
+    parser.add_argument("what", choices=["gemm", "conv", "rows", "calls"])
     parser.add_argument("--ort", action="store_true", help="ONNX Runtime beside it")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each engine and shape")
@@ -185,6 +202,8 @@ def main():
     peak = options.threads * max(v for k, v in machine["gops"].items() if k.startswith("f32"))
     vnni = options.threads * machine["gops"]["int8 VNNI"]
     print(f"f32 peak {peak:.1f} GFLOP/s, int8 {vnni:.1f} GOP/s, {options.threads} thread{'s' * (options.threads > 1)}")
+    if options.what == "calls":
+        return calls(options)
     if options.what == "rows":
         return rows(machine, options)
     head("GFLOP/s", options)
