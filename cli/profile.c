@@ -154,54 +154,99 @@ static int by_time(const void *x, const void *y)
 	return a->row < b->row ? -1 : 1;
 }
 
-static void print_line(const char *left, double ms, double share, double calls, double operations,
-		       double bytes, double bound, const char *by)
-{
-	double gflops = ms > 0 ? operations / ms / 1e6 : 0, gbs = ms > 0 ? bytes / ms / 1e6 : 0;
+struct sum {
+	double ms, calls, operations, bytes, bound;
+};
 
-	printf("%9.4f %5.1f %6.4g %8.4g %8.1f %9.4g %7.1f %9.4f %5.1f %-5s %s\n", ms, share, calls,
-	       operations / 1e6, gflops, bytes / 1e6, gbs, bound, ms > 0 ? 100 * bound / ms : 0, by,
-	       left);
+static struct sum sum_of(const struct line *l)
+{
+	const struct kernel_work *w = &l->row->work;
+
+	return (struct sum){l->row->ms, l->row->calls, w->operations, w->in_bytes + w->out_bytes,
+			    l->bound};
 }
 
-static void print_roof(const struct roof *r, const struct session *s)
+static void add_to(struct sum *a, struct sum b)
+{
+	a->ms += b.ms;
+	a->calls += b.calls;
+	a->operations += b.operations;
+	a->bytes += b.bytes;
+	a->bound += b.bound;
+}
+
+static void print_sum(struct sum m, double run, const char *by, const char *what)
+{
+	double rate = m.ms > 0 ? 1 / m.ms / 1e6 : 0;
+
+	printf("%9.4f %5.1f %6.4g %8.4g %8.1f %9.4g %7.1f %9.4f %5.1f %-5s %s\n", m.ms,
+	       100 * m.ms / run, m.calls, m.operations / 1e6, m.operations * rate, m.bytes / 1e6,
+	       m.bytes * rate, m.bound, m.ms > 0 ? 100 * m.bound / m.ms : 0, by, what);
+}
+
+/* The nodes' names with what they share with the first, up to its last slash, left out from the second on. */
+static const char *short_origin(struct arena *a, const char *origin)
+{
+	const char *end = strstr(origin, " + "), *slash = origin;
+	const char *out;
+	size_t shared;
+
+	for (const char *c = origin; *c && c != end; c++)
+		slash = *c == '/' ? c + 1 : slash;
+	shared = (size_t)(slash - origin);
+	if (!end || !shared)
+		return origin;
+	out = arena_printf(a, "%.*s", (int)(end - origin), origin);
+	for (const char *at = end; at; at = end) {
+		at += 3;
+		end = strstr(at, " + ");
+		if (!strncmp(at, origin, shared))
+			at += shared;
+		out = arena_printf(a, "%s + %.*s", out, end ? (int)(end - at) : (int)strlen(at),
+				   at);
+	}
+	return out;
+}
+
+static void print_head(const struct roof *r, const struct session *s)
 {
 	printf("# %s for %s, %d thread%s; measured on one core: %.1f GFLOP/s (%s)", s->path,
 	       s->target.spec, r->threads, r->threads > 1 ? "s" : "", r->f32, unit_names[r->unit]);
 	for (int i = 0; i < LEVEL_COUNT; i++)
 		printf(", %s %.0f GB/s", level_names[i], bandwidth(r, i));
 	printf("\n# bound: the larger of operations / peak and bytes / bandwidth; roof: bound / "
-	       "time "
-	       "in percent; by: what bounds\n");
-}
-
-static void print_table(const struct session *s, const struct roof *r, const struct line *lines,
-			int count)
-{
-	double ms = 0, calls = 0, operations = 0, bytes = 0, bound = 0,
-	       run = profile_run_ms(s->profile);
-	char text[160];
-
-	print_roof(r, s);
+	       "time, %%; "
+	       "by: what bounds\n");
 	printf("%9s %5s %6s %8s %8s %9s %7s %9s %5s %-5s %s\n", "ms", "%", "calls", "MFLOP",
 	       "GFLOP/s", "MB", "GB/s", "bound ms", "roof", "by", "kernel, driver, ONNX nodes");
+}
+
+static void print_table(struct session *s, const struct roof *r, const struct line *lines,
+			int count)
+{
+	struct sum all = {0}, by_driver[DRIVER_COUNT] = {{0}};
+	double run = profile_run_ms(s->profile);
+	char text[160];
+
+	print_head(r, s);
 	for (int i = 0; i < count; i++) {
 		const struct profile_row *row = lines[i].row;
 		const char *name = strrchr(row->function, '_');
-		double moved = row->work.in_bytes + row->work.out_bytes;
+		enum driver driver = row->kernel->plan.driver;
 
 		snprintf(text, sizeof(text), "%s %s %s", name ? name + 1 : row->function,
-			 driver_names[row->kernel->plan.driver], row->origin);
-		print_line(text, row->ms, 100 * row->ms / run, row->calls, row->work.operations,
-			   moved, lines[i].bound,
-			   lines[i].compute ? "peak" : level_names[lines[i].level]);
-		ms += row->ms;
-		calls += row->calls;
-		operations += row->work.operations;
-		bytes += moved;
-		bound += lines[i].bound;
+			 driver_names[driver], short_origin(&s->arena, row->origin));
+		print_sum(sum_of(&lines[i]), run,
+			  lines[i].compute ? "peak" : level_names[lines[i].level], text);
+		add_to(&by_driver[driver], sum_of(&lines[i]));
+		add_to(&all, sum_of(&lines[i]));
 	}
-	print_line("all kernels", ms, 100 * ms / run, calls, operations, bytes, bound, "");
+	for (int i = 0; i < DRIVER_COUNT; i++)
+		if (by_driver[i].calls > 0) {
+			snprintf(text, sizeof(text), "all of driver %s", driver_names[i]);
+			print_sum(by_driver[i], run, "", text);
+		}
+	print_sum(all, run, "", "all kernels");
 	printf("%9.4f %5.1f the whole run (median), of which %.4f ms between kernels\n", run, 100.0,
 	       profile_between_ms(s->profile));
 }
