@@ -579,6 +579,18 @@ static void store_one(struct gen *g, const struct pending *w)
 	LLVMPositionBuilderAtEnd(b, join);
 }
 
+/* Whether a constant mask has this lane; NULL has all. -1: it is not constant. */
+static int has_lane(LLVMValueRef mask, int i)
+{
+	LLVMValueRef lane = !mask                  ? NULL
+			    : LLVMIsConstant(mask) ? LLVMGetAggregateElement(mask, (unsigned)i)
+						   : mask;
+
+	if (!lane)
+		return 1;
+	return LLVMIsAConstantInt(lane) ? (int)LLVMConstIntGetZExtValue(lane) : -1;
+}
+
 /* The only lane of a constant mask with one; -1: another mask. LLVM (19 and 22) makes such a masked store of
  * bytes or halves a store of 4 bytes, past the end of the buffer. */
 static int only_lane(struct gen *g, LLVMValueRef mask)
@@ -586,18 +598,48 @@ static int only_lane(struct gen *g, LLVMValueRef mask)
 	int only = -1;
 
 	for (int i = 0; i < g->lanes; i++) {
-		LLVMValueRef lane =
-			LLVMIsConstant(mask) ? LLVMGetAggregateElement(mask, (unsigned)i) : NULL;
+		int has = has_lane(mask, i);
 
-		if (!lane || !LLVMIsAConstantInt(lane))
+		if (has < 0 || (has && only >= 0))
 			return -1;
-		if (!LLVMConstIntGetZExtValue(lane))
-			continue;
-		if (only >= 0)
-			return -1;
-		only = i;
+		if (has)
+			only = i;
 	}
 	return only;
+}
+
+/* Lanes `stride` elements apart, of a small constant stride: spread over that many vectors, each stored where its lanes
+ * are. False: not of that form. */
+static bool store_spread(struct gen *g, const struct pending *w, LLVMValueRef mask)
+{
+	enum { STRIDE_MAX = 4 };
+	const struct access *a = w->place.a;
+	LLVMTypeRef type = memory_type(g->e, a->type, g->lanes);
+	LLVMValueRef from[LANES_MAX], is[LANES_MAX];
+	int64_t stride;
+
+	if (has_lane(mask, 0) < 0 || w->place.offsets || !gen_constant(w->place.stride, &stride) ||
+	    stride < 2 || stride > STRIDE_MAX || g->lanes < 2 * STRIDE_MAX ||
+	    dtype_bits(a->type) < 32 || g->e->target->isa != ISA_X86_V4)
+		return false;
+	for (int64_t first = 0; first < stride * g->lanes; first += g->lanes) {
+		LLVMValueRef arg[3];
+
+		for (int i = 0; i < g->lanes; i++) {
+			int64_t lane = (first + i) / stride;
+			bool used = (first + i) % stride == 0 && has_lane(mask, (int)lane);
+
+			from[i] = used ? LLVMConstInt(g->e->i32, (uint64_t)lane, 0)
+				       : LLVMGetPoison(g->e->i32);
+			is[i] = LLVMConstInt(g->e->i1, used, 0);
+		}
+		arg[0] = LLVMBuildShuffleVector(g->e->builder, w->value, LLVMGetPoison(type),
+						LLVMConstVector(from, (unsigned)g->lanes), "");
+		arg[1] = advance(g, a, w->place.at, gen_i64(g, first));
+		arg[2] = LLVMConstVector(is, (unsigned)g->lanes);
+		masked(g, "llvm.masked.store", type, 3, arg, 1, element_bytes(a->type));
+	}
+	return true;
 }
 
 static void store_vector(struct gen *g, const struct pending *w)
@@ -621,6 +663,8 @@ static void store_vector(struct gen *g, const struct pending *w)
 			store_lane(g, a, w->place.at, w->value);
 		return;
 	}
+	if (store_spread(g, w, mask))
+		return;
 	if (mask) {
 		arg[1] = pointers(g, &w->place);
 		masked(g, "llvm.masked.scatter", type, 3, arg, 1, element_bytes(a->type));

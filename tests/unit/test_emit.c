@@ -392,7 +392,7 @@ static struct value *shape_of_kernel(struct fixture *f, int which)
 	case 5:
 		x[0] = INPUT(f, DT_F32, 5, 133);
 		return add_op(f, OP_softmax, 1, x, &(struct attrs_softmax){.axis = 1, .log = true});
-	case 6: return add_transpose(&f->b, INPUT(f, DT_F32, 6, 9, 21), (int[]){2, 0, 1});
+	case 6: return add_transpose(&f->b, INPUT(f, DT_F32, 3, 9, 21), (int[]){1, 2, 0});
 	case 7:
 		d[0] = d[3] = zero, d[1] = d[2] = one;
 		return add_pad(&f->b, INPUT(f, DT_F32, 2, 5, 7, 3), d, d, 0.5);
