@@ -1,4 +1,5 @@
 /* abi.c: what the function of a kernel needs, and emission by driver. */
+#include "backend/attention.h"
 #include "backend/call.h"
 #include "backend/contract.h"
 
@@ -54,6 +55,12 @@ bool kernel_abi_of(const struct kernel *k, struct arena *a, struct kernel_abi *a
 			abi->bound = abi->buffer_count++;
 		return true;
 	}
+	if (k->plan.driver == DRIVER_ATTENTION) {
+		if (!attention_abi(k, a, abi, &scratch))
+			return false;
+		add_scratch(abi, p, a, scratch);
+		return true;
+	}
 	info = ARENA_NEW(a, struct loops_info);
 	if (!analyze(k, a, info))
 		return false;
@@ -76,6 +83,7 @@ bool emit_kernel(struct emitter *e, const struct kernel *k, const struct kernel_
 		fn = emitter_function(e, name, LLVMFunctionType(e->void_, params, 6, 0), true);
 	switch (k->plan.driver) {
 	case DRIVER_CALL: return emit_call(e, k, abi, fn, d);
+	case DRIVER_ATTENTION: return emit_attention(e, k, abi, fn, d);
 	case DRIVER_CONTRACT: return emit_contract(e, k, abi, fn, d);
 	default: return emit_loops(e, k, abi, fn, d);
 	}

@@ -291,27 +291,10 @@ static void store_packed(struct gen *g, const struct access *a, LLVMValueRef ind
 
 /* ---- masked access ---- */
 
-/* llvm.masked.{load,store,gather,scatter}: their alignment is an operand before LLVM 22, an attribute of the
- * pointer from then on. `where`: index of the pointer operand. */
 static LLVMValueRef masked(struct gen *g, const char *name, LLVMTypeRef vector, int count,
 			   LLVMValueRef *arg, int where, unsigned align)
 {
-	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-	LLVMTypeRef types[2] = {vector, LLVMTypeOf(arg[where])},
-		    type = LLVMIntrinsicGetType(g->e->context, id, types, 2);
-	LLVMValueRef fn = LLVMGetIntrinsicDeclaration(g->e->module, id, types, 2), all[5], call;
-	bool operand = LLVMCountParamTypes(type) == (unsigned)count + 1;
-	int n = 0;
-
-	for (int i = 0; i < count; i++) {
-		all[n++] = arg[i];
-		if (operand && i == where)
-			all[n++] = LLVMConstInt(g->e->i32, align, 0);
-	}
-	call = LLVMBuildCall2(g->e->builder, type, fn, all, (unsigned)n, "");
-	if (!operand)
-		LLVMSetInstrParamAlignment(call, (LLVMAttributeIndex)(where + 1), align);
-	return call;
+	return emit_masked(g->e, name, vector, count, arg, where, align);
 }
 
 static LLVMValueRef pointers(struct gen *g, const struct place *p)

@@ -1,6 +1,7 @@
 /* loops_plan.c: the plan of the loops driver: which axis the vectors lie along, how many of them are computed
  * together, and which outer axis is blocked. Chosen by an estimate of cycles that counts loads by the shape
  * they take in vector code. Depends on kernel and target only. */
+#include "backend/attention.h"
 #include "backend/contract.h"
 #include "backend/loops_plan.h"
 
@@ -298,6 +299,8 @@ bool plan_choose(struct kernel *k, const struct target *t, struct diag *d)
 		k->plan = (struct plan){.driver = DRIVER_CALL};
 		return true;
 	}
+	if (attention_choose(k, t, &k->plan))
+		return true;
 	loops_normalize(k);
 	if (contract_choose(k, t))
 		return true;
@@ -337,8 +340,11 @@ int plan_enumerate(const struct kernel *k, const struct target *t, struct arena 
 		out[0] = (struct plan){.driver = DRIVER_CALL};
 		return room > 0;
 	}
-	n = contract_enumerate(k, t, out, room);
+	n = attention_enumerate(k, t, out, room);
+	n += contract_enumerate(k, t, out + n, room - n);
 	n = add_plan(k, a, out, room, n, (struct loops_nest){-1, 1, 1, 8, -1, 1});
+	if (n && out[0].driver == DRIVER_ATTENTION)
+		return n;
 	chain = chain_from(k->body);
 	c.k->plan = empty_plan(k, a);
 	if (chain.count && !k->body->next && !has_par_loop(chain.body) &&

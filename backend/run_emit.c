@@ -200,11 +200,10 @@ static void store_buffer(struct run_emitter *r, int index, LLVMValueRef pointer)
 static void store_buffers(struct run_emitter *r, const struct site *s)
 {
 	const struct kernel *k = s->kernel;
-	int index = 0;
 
 	for (int i = 0; i < k->buffers.count; i++)
 		if (k->buffers.at[i].role != BUFFER_LOCAL)
-			store_buffer(r, index++,
+			store_buffer(r, i,
 				     i == s->packed_buffer
 					     ? constant_pointer(r, s->packed_constant)
 					     : run_pointer(r, k->buffers.at[i].value));

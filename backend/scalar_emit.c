@@ -98,6 +98,28 @@ static LLVMValueRef one_type(struct emitter *e, const char *name, int count, LLV
 	return emit_intrinsic(e, name, 1, &t, count, args);
 }
 
+/* Their alignment is an operand before LLVM 22, an attribute of the pointer from then on. */
+LLVMValueRef emit_masked(struct emitter *e, const char *name, LLVMTypeRef vector, int count,
+			 LLVMValueRef *arg, int where, unsigned align)
+{
+	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+	LLVMTypeRef types[2] = {vector, LLVMTypeOf(arg[where])},
+		    type = LLVMIntrinsicGetType(e->context, id, types, 2);
+	LLVMValueRef fn = LLVMGetIntrinsicDeclaration(e->module, id, types, 2), all[5], call;
+	bool operand = LLVMCountParamTypes(type) == (unsigned)count + 1;
+	int n = 0;
+
+	for (int i = 0; i < count; i++) {
+		all[n++] = arg[i];
+		if (operand && i == where)
+			all[n++] = LLVMConstInt(e->i32, align, 0);
+	}
+	call = LLVMBuildCall2(e->builder, type, fn, all, (unsigned)n, "");
+	if (!operand)
+		LLVMSetInstrParamAlignment(call, (LLVMAttributeIndex)(where + 1), align);
+	return call;
+}
+
 LLVMValueRef emit_fma(struct emitter *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c)
 {
 	LLVMValueRef args[3] = {a, b, c};

@@ -21,6 +21,10 @@ LLVMValueRef value_lanes(struct emitter *e, int lanes);
 /* A call of an LLVM intrinsic overloaded on `types`. */
 LLVMValueRef emit_intrinsic(struct emitter *e, const char *name, int type_count, LLVMTypeRef *types,
 			    int count, LLVMValueRef *args);
+/* llvm.masked.{load,store,gather,scatter} of `vector`: `where` is the index of the pointer among the `count`
+ * operands, align that of an element in bytes. */
+LLVMValueRef emit_masked(struct emitter *e, const char *name, LLVMTypeRef vector, int count,
+			 LLVMValueRef *arg, int where, unsigned align);
 /* a * b + c: one rounding where the level has FMA. */
 LLVMValueRef emit_fma(struct emitter *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
 

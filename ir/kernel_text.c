@@ -201,6 +201,12 @@ static void put_contract(struct printer *p)
 			(long long)plan->tasks[i].step);
 }
 
+static void put_attention(struct printer *p, const struct attention_plan *a)
+{
+	fprintf(p->out, " lanes=%d tile=%dx%d tail=%d keys=%d chunk=%d", a->lanes, a->rows,
+		a->vectors, a->tail, a->keys, a->chunk);
+}
+
 static void put_plan(struct printer *p)
 {
 	const struct plan *plan = &p->k->plan;
@@ -214,6 +220,8 @@ static void put_plan(struct printer *p)
 	}
 	if (plan->driver == DRIVER_CONTRACT)
 		put_contract(p);
+	if (plan->driver == DRIVER_ATTENTION)
+		put_attention(p, &plan->attention);
 	fputs(" }", p->out);
 }
 

@@ -3,4 +3,5 @@
 
 #include <stddef.h>
 
-const char *const driver_names[DRIVER_COUNT + 1] = {"none", "loops", "contract", "call", NULL};
+const char *const driver_names[DRIVER_COUNT + 1] = {"none",      "loops", "contract",
+						    "attention", "call",  NULL};

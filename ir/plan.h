@@ -7,10 +7,11 @@
 #include <stdint.h>
 
 enum driver {
-	DRIVER_NONE,     /* not chosen yet */
-	DRIVER_LOOPS,    /* vectorized nests: takes every kernel that is not a call */
-	DRIVER_CONTRACT, /* sums of products: register tiles over packed panels */
-	DRIVER_CALL,     /* a runtime routine */
+	DRIVER_NONE,      /* not chosen yet */
+	DRIVER_LOOPS,     /* vectorized nests: takes every kernel that is not a call */
+	DRIVER_CONTRACT,  /* sums of products: register tiles over packed panels */
+	DRIVER_ATTENTION, /* softmax(q k) v by tiles: backend/attention.h */
+	DRIVER_CALL,      /* a runtime routine */
 	DRIVER_COUNT
 };
 extern const char *const driver_names[DRIVER_COUNT + 1];
@@ -45,11 +46,21 @@ struct contract_plan {
 	} tasks[8];
 };
 
+struct attention_plan {
+	int lanes;   /* elements in a vector */
+	int rows;    /* queries of a tile */
+	int tail;    /* queries of a small tile, for what remains; 0: there is none */
+	int vectors; /* columns of a tile, in vectors of keys or of elements of v */
+	int keys;    /* of a block: their scores are in scratch */
+	int chunk;   /* queries of a task */
+};
+
 struct plan {
 	enum driver driver;
 	union {
 		struct loops_plan loops;
 		struct contract_plan contract;
+		struct attention_plan attention;
 	};
 };
 

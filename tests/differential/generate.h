@@ -72,6 +72,8 @@ dim constant(struct generator *g, int64_t x);
 bool step_any(struct generator *g);
 /* Ends in one inexact operation, which sets judge and tolerance. */
 bool step_inexact(struct generator *g);
+/* generate_attention.c: ends in attention over inputs of its own. */
+bool inexact_attention(struct generator *g, struct item x);
 /* generate_map.c */
 bool step_map(struct generator *g);
 bool step_cast(struct generator *g);

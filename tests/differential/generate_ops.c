@@ -554,13 +554,15 @@ static bool inexact_reduce(struct generator *g, struct item x)
 bool step_inexact(struct generator *g)
 {
 	static bool (*const steps[])(struct generator *, struct item) = {
-		inexact_matmul, inexact_normalize, inexact_softmax, inexact_reduce};
-	static const char *const names[] = {"matmul", "normalize", "softmax", "reduce"};
-	int which = draw_below(g, 6);
+		inexact_matmul, inexact_normalize, inexact_softmax, inexact_reduce,
+		inexact_attention};
+	static const char *const names[] = {"matmul", "normalize", "softmax", "reduce",
+					    "attention"};
+	int which = draw_below(g, 7);
 	dim dims[2] = {constant(g, draw_size(g)), constant(g, draw_size(g))};
 	struct item x;
 
-	if (which >= 4)
+	if (which >= 5)
 		return step_function(g);
 	g->low = -2;
 	g->high = 2;

@@ -360,7 +360,45 @@ static void tame(struct fixture *f)
 	}
 }
 
-enum { SHAPES = 24 };
+/* Attention: heads that share keys and a mask, causal, a window of keys, one query. */
+static struct value *attention_of(struct fixture *f, int which)
+{
+	static const int64_t sizes[4][8] = {/* batch, queries, heads, depth, keys, groups, width */
+					    {2, 9, 4, 20, 37, 2, 24},
+					    {1, 33, 2, 16, 33, 2, 16},
+					    {1, 5, 2, 8, 70, 1, 8},
+					    {1, 1, 3, 33, 67, 3, 5}};
+	const int64_t *n = sizes[which];
+	struct expr_pool *p = &f->g->exprs;
+	const struct expr *s = expr_param(p, DT_F32, 0), *i = expr_param(p, DT_I64, 1),
+			  *j = expr_param(p, DT_I64, 2), *c;
+	struct value *in[4] = {INPUT(f, DT_F32, n[0], n[1], n[2], n[3]),
+			       INPUT(f, DT_F32, n[0], n[4], n[5], n[3]),
+			       INPUT(f, DT_F32, n[0], n[4], n[5], n[6]), NULL};
+	bool masked = which == 0 || which == 3;
+
+	s = expr_binary(p, EXPR_MUL, s, expr_real(p, DT_F32, 0.25));
+	c = expr_binary(p, EXPR_LE, j,
+			expr_binary(p, EXPR_ADD, i, expr_index(p, which == 2 ? 50 : 0)));
+	if (which == 2)
+		c = expr_binary(
+			p, EXPR_AND, c,
+			expr_binary(p, EXPR_LT, expr_binary(p, EXPR_ADD, i, expr_index(p, 37)), j));
+	if (masked) {
+		in[3] = which ? INPUT(f, DT_F32, n[2], 1, n[4])
+			      : INPUT(f, DT_F32, n[0], 1, 1, n[4]);
+		s = expr_binary(p, EXPR_ADD, s, expr_param(p, DT_F32, 3));
+	} else {
+		s = expr_select(p, c, s, expr_real(p, DT_F32, -INFINITY));
+	}
+	return graph_add(&f->b, &(struct node_spec){.op = OP_attention,
+						    .in_count = masked ? 4 : 3,
+						    .in = in,
+						    .expr = s})
+		->out[0];
+}
+
+enum { SHAPES = 24, ATTENTION_SHAPES = 4 };
 
 static struct value *shape_of_kernel(struct fixture *f, int which)
 {
@@ -371,6 +409,8 @@ static struct value *shape_of_kernel(struct fixture *f, int which)
 	new_graph(f);
 	zero = dim_const(&f->g->dims, 0);
 	one = dim_const(&f->g->dims, 1);
+	if (which >= SHAPES)
+		return attention_of(f, which - SHAPES);
 	switch (which) {
 	case 0:
 		x[0] = INPUT(f, DT_F32, 7, 37);
@@ -470,7 +510,7 @@ static void every_plan_gives_what_the_interpreter_gives(void **state)
 	static struct plan plans[400];
 
 	for (int l = 0; l < LEVELS; l++) {
-		for (int s = 0; level_runs(f, levels[l]) && s < SHAPES; s++) {
+		for (int s = 0; level_runs(f, levels[l]) && s < SHAPES + ATTENTION_SHAPES; s++) {
 			struct value *y = shape_of_kernel(f, s);
 			hone_tensor want;
 			struct kernel *k;
