@@ -78,6 +78,60 @@ static struct value *reshape_transpose(struct pass_context *c, struct node *n)
 	return add_reshape(&b, inner->in[0], dims->count, dims->at);
 }
 
+/* %1 = reshape %x  %2 = map(%1)  %y = reshape %2   =>   %y = reshape (map(%x)) */
+static struct value *reshape_map(struct pass_context *c, struct node *n)
+{
+	struct builder b = build_before(c, n);
+	struct node *map = value_def(n->in[0], OP_map), *inner;
+	const struct dims *dims = &ATTRS_OF(reshape, n)->dims;
+	struct value *x;
+
+	if (!map || map->in_count != 1 || expr_is_costly(map->expr))
+		return NULL;
+	inner = value_def(value_now(map->in[0]), OP_reshape);
+	if (!inner)
+		return NULL;
+	x = value_now(inner->in[0]);
+	return add_reshape(&b, add_map(&b, map->expr, map->out[0]->type.dtype, 1, &x), dims->count,
+			   dims->at);
+}
+
+/* %1 = reshape %x  %y = normalize %1     =>   %y = reshape (normalize %x)
+ * where the axes that are normalized are the last ones of %1, and together those of %x. */
+static struct value *normalize_reshape(struct pass_context *c, struct node *n)
+{
+	struct builder b = build_before(c, n);
+	struct dim_pool *p = &c->graph->dims;
+	struct node *inner = value_def(n->in[0], OP_reshape);
+	struct attrs_normalize a = *ATTRS_OF(normalize, n);
+	const struct type *x, *y = &n->out[0]->type;
+	dim lead = dim_const(p, 1), now = lead;
+	int64_t axes[HONE_MAX_RANK];
+	struct value *v;
+	int first = -1;
+
+	if (!inner || n->in_count != 1)
+		return NULL;
+	x = &inner->in[0]->type;
+	for (int i = 0; i < a.axes.count; i++)
+		if (a.axes.at[i] != y->rank - a.axes.count + i)
+			return NULL;
+	for (int64_t i = 0; i < y->rank - a.axes.count; i++)
+		lead = dim_mul(p, lead, y->dims[i]);
+	for (int i = 0; i < x->rank; i++) {
+		if (now == lead)
+			first = i;
+		now = dim_mul(p, now, x->dims[i]);
+	}
+	if (first < 0)
+		return NULL;
+	a.axes = (struct ints){x->rank - first, axes};
+	for (int i = 0; i < a.axes.count; i++)
+		axes[i] = first + i;
+	v = inner->in[0];
+	return add_reshape(&b, add_like(&b, n, &v, &a), y->rank, y->dims);
+}
+
 /* ---- slice ---- */
 
 /* %y: T = slice %x: T {step=1}           =>   %x
@@ -277,6 +331,8 @@ static const struct rewrite move_rewrites[] = {
 	{OP_transpose, move_const},
 	{OP_reshape, reshape_reshape},
 	{OP_reshape, reshape_transpose},
+	{OP_reshape, reshape_map},
+	{OP_normalize, normalize_reshape},
 	{OP_reshape, move_const},
 	{OP_slice, slice_slice},
 	{OP_slice, slice_concat},

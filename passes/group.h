@@ -4,6 +4,8 @@
 
 #include "passes/patterns.h"
 
+enum { ROW_BYTES = 64 << 10 }; /* what is kept of a row between its reductions */
+
 /* Nodes that shall be one kernel, with one result. */
 struct cluster {
 	struct {

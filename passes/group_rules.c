@@ -23,7 +23,7 @@
 #include "passes/group.h"
 #include "ir/lower.h"
 
-enum { ROW_BYTES = 64 << 10, CHEAP_WEIGHT = 12 };
+enum { CHEAP_WEIGHT = 12 };
 
 static bool is_contraction(const struct node *n)
 {
@@ -208,10 +208,11 @@ static bool reduction_takes(const struct cluster *from, const struct node *n, in
 
 /* ---- maps ---- */
 
-/* v is n's dims with 1s at the end: rows that were reduced. */
+/* v is n's dims with 1s at the end: rows that were reduced, no longer than a row buffer. */
 static bool is_row_value(const struct value *v, const struct node *n)
 {
 	const struct type *x = &v->type, *y = &n->out[0]->type;
+	int64_t row = 4;
 	int i = 0;
 
 	if (x->rank != y->rank)
@@ -220,9 +221,12 @@ static bool is_row_value(const struct value *v, const struct node *n)
 		i++;
 	if (i == 0)
 		return false;
-	for (; i < x->rank; i++)
+	for (; i < x->rank; i++) {
 		if (!dim_is(x->dims[i], 1))
 			return false;
+		if (dim_is_const(y->dims[i]) && (row *= y->dims[i]->value) > ROW_BYTES)
+			return false;
+	}
 	return true;
 }
 

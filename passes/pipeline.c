@@ -18,6 +18,8 @@ const struct pass pass_table[] = {
 	 PASS_REASSOCIATES, pass_fuse_patterns},
 	{"layout", "moves transposes along the graph until they cancel", PASS_REASSOCIATES,
 	 pass_layout},
+	{"split_rows", "normalizations over more than a row buffer holds become their parts",
+	 PASS_REASSOCIATES, pass_split_rows},
 	{"group", "decides which operators become one kernel", PASS_REASSOCIATES, pass_group},
 	{NULL, NULL, PASS_EXACT, NULL},
 };
@@ -43,6 +45,8 @@ const char *const default_pipeline[] = {
 	"dead_code",
 	/* Now a convolution and the normalization behind it are neighbours. */
 	"fuse_patterns",
+	/* After fuse_patterns, which would put them together again. */
+	"split_rows",
 	/* Computes the scaled weights. */
 	"fold_constants",
 	"canonicalize",
