@@ -1,5 +1,5 @@
 /* machine.h: what one core of this machine can do, measured: arithmetic by instruction set, and the bandwidth of each level
- * of memory. Short loops, the best of a few repeats; other work on the machine lowers what they find. */
+ * of memory. Many short measurements, so that other work on the machine disturbs only some of them. */
 #ifndef CLI_MACHINE_H
 #define CLI_MACHINE_H
 
