@@ -151,28 +151,28 @@ static bool make_folder(struct build *b, const char *output)
 static bool link_output(struct build *b, const char *file)
 {
 	const struct compile_options *o = b->o;
+	const struct target *t = &o->targets->at[0];
 	struct link_options link = {.executable = o->kind == EMIT_EXE,
 				    .linker = o->linker,
 				    .runtime = o->runtime,
 				    .export_prefix = b->emit.prefix,
 				    .keep_symbols = o->keep_symbols};
 
-	return link_objects(&o->targets->at[0], &link, b->object_count, b->objects, file, &b->arena,
-			    b->diag);
+	if (o->kind == EMIT_OBJ)
+		return link_relocatable(t, &link, b->object_count, b->objects, file, &b->arena,
+					b->diag);
+	if (o->runtime && !strcmp(o->runtime, "none"))
+		return diag_add(b->diag, DIAG_USAGE, (struct loc){0},
+				"--runtime none makes freestanding objects: use --emit obj");
+	return link_objects(t, &link, b->object_count, b->objects, file, &b->arena, b->diag);
 }
 
 static bool make_file(struct build *b, const char *file)
 {
-	const struct compile_options *o = b->o;
-	const struct target *t = &o->targets->at[0];
-
-	switch (o->kind) {
+	switch (b->o->kind) {
 	case EMIT_HEADER: return write_header(b, file);
 	case EMIT_ASM:
 	case EMIT_LLVM: return write_text(b, file);
-	case EMIT_OBJ:
-		return write_objects(b) && link_relocatable(t, o->linker, b->object_count,
-							    b->objects, file, &b->arena, b->diag);
 	default: return write_objects(b) && link_output(b, file);
 	}
 }

@@ -16,9 +16,11 @@ struct compile_options {
 	const char *hash;   /* of model and flags, hexadecimal */
 	const char
 		*linker; /* NULL: the one found when hone was built, then ld.lld, lld, cc on PATH */
-	const char *runtime; /* the runtime's archive; NULL: the one built with hone */
-	bool save_temps;     /* keep objects beside the output */
-	bool keep_symbols;   /* do not strip: perf and debuggers see the kernels' names */
+	const char *
+		runtime; /* the runtime's archive; NULL: the one built with hone (objects: none in them);
+				"none": the freestanding one, in an object */
+	bool save_temps;   /* keep objects beside the output */
+	bool keep_symbols; /* do not strip: perf and debuggers see the kernels' names */
 };
 
 struct compile_report {

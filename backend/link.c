@@ -84,15 +84,11 @@ static const char *find_library(struct arena *a, const struct target *t, const c
 	return NULL;
 }
 
-/* The runtime's archive: beside an installed command (first, so that it never takes that of a build tree
- * it came from), or where the build made it. */
-static const char *find_runtime(struct arena *a, const char *wanted)
+static const char *find_own_archive(struct arena *a, const char *name)
 {
 	char self[4096];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
-	if (wanted)
-		return access(wanted, R_OK) ? NULL : wanted;
 	if (n > 0) {
 		char *slash;
 		const char *path;
@@ -100,11 +96,37 @@ static const char *find_runtime(struct arena *a, const char *wanted)
 		self[n] = 0;
 		slash = strrchr(self, '/');
 		*slash = 0;
-		path = arena_printf(a, "%s/../lib/hone/libhone_runtime.a", self);
+		path = arena_printf(a, "%s/../lib/hone/%s", self, name);
 		if (!access(path, R_OK))
 			return path;
 	}
-	return access(HONE_RUNTIME_ARCHIVE, R_OK) ? NULL : HONE_RUNTIME_ARCHIVE;
+	return arena_printf(a, "%s/%s", HONE_RUNTIME_FOLDER, name);
+}
+
+/* An archive of the runtime: the one given, or libhone_runtime.a (with `none` libhone_runtime_none.a) beside an
+ * installed command (first, so that it never takes that of a build tree it came from), or where the build made
+ * it. NULL: reported. */
+static const char *find_runtime(const struct target *t, struct arena *a, const char *wanted,
+				struct diag *d)
+{
+	bool none = wanted && !strcmp(wanted, "none");
+	const char *name = none ? "libhone_runtime_none.a" : "libhone_runtime.a", *found = wanted;
+
+	if (!wanted || none) {
+		if ((t->isa == ISA_NEON) != host_is_arm) {
+			diag_add(d, DIAG_TOOLCHAIN, (struct loc){0},
+				 "no runtime for %s here: give its %s with --runtime%s", t->triple,
+				 name, none ? "" : ", or use --emit obj");
+			return NULL;
+		}
+		found = find_own_archive(a, name);
+	}
+	if (!found || access(found, R_OK)) {
+		diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "the runtime's archive %s is missing",
+			 found ? found : name);
+		return NULL;
+	}
+	return found;
 }
 
 /* Waits for the command's output to go on or to end; false if a signal asks to stop instead. */
@@ -226,23 +248,16 @@ static void add_libraries(const struct target *t, struct arena *a, struct comman
 bool link_objects(const struct target *t, const struct link_options *o, int count,
 		  const char *const *objects, const char *output, struct arena *a, struct diag *d)
 {
-	const char *program = find_linker(a, o->linker), *runtime = find_runtime(a, o->runtime),
-		   *script = NULL;
+	const char *program = find_linker(a, o->linker), *runtime, *script = NULL;
 	struct command c = {0};
 	bool ok;
 
 	if (!program)
 		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "no linker: %s not found",
 				o->linker ? o->linker : "ld.lld and ld");
+	runtime = find_runtime(t, a, o->runtime, d);
 	if (!runtime)
-		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0},
-				"the runtime's archive %s is missing",
-				o->runtime ? o->runtime : "libhone_runtime.a");
-	if (!o->runtime && (t->isa == ISA_NEON) != host_is_arm)
-		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0},
-				"no runtime for %s: give its libhone_runtime.a with --runtime, or "
-				"use --emit obj",
-				t->triple);
+		return false;
 	if (!find_library(a, t, "libc.so.6"))
 		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0},
 				"no C library for %s; --emit obj needs none", t->triple);
@@ -278,22 +293,28 @@ bool link_objects(const struct target *t, const struct link_options *o, int coun
 	return ok;
 }
 
-bool link_relocatable(const struct target *t, const char *linker, int count,
+bool link_relocatable(const struct target *t, const struct link_options *o, int count,
 		      const char *const *objects, const char *output, struct arena *a,
 		      struct diag *d)
 {
-	const char *program = find_linker(a, linker);
+	const char *program = find_linker(a, o->linker), *runtime = NULL;
 	struct command c = {0};
 
-	(void)t;
 	if (!program)
 		return diag_add(d, DIAG_TOOLCHAIN, (struct loc){0}, "no linker: %s not found",
-				linker ? linker : "ld.lld and ld");
+				o->linker ? o->linker : "ld.lld and ld");
+	if (o->runtime) {
+		runtime = find_runtime(t, a, o->runtime, d);
+		if (!runtime)
+			return false;
+	}
 	add(a, &c, program);
 	add(a, &c, "-r");
 	add(a, &c, "-o");
 	add(a, &c, output);
 	for (int i = 0; i < count; i++)
 		add(a, &c, objects[i]);
-	return run(a, &c, d);
+	if (runtime)
+		add(a, &c, runtime);
+	return run(a, &c, d) && localize_hidden(output, d);
 }

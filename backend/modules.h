@@ -24,18 +24,21 @@ bool weights_write_object(const struct program *p, const struct emit_options *o,
 
 struct link_options {
 	bool executable;
-	const char *linker,
-		*runtime; /* programs and archives to use instead of those found; or NULL */
+	const char *linker; /* NULL: one that is found */
+	const char *
+		runtime; /* an archive; "none": the freestanding one; NULL: the one that is found */
 	const char *export_prefix;
 	bool keep_symbols; /* the symbol table stays: local names of kernels, for perf and debuggers */
 };
 /* Links objects (paths) with the runtime's archive into a shared library or executable at `output`. */
 bool link_objects(const struct target *t, const struct link_options *o, int count,
 		  const char *const *objects, const char *output, struct arena *a, struct diag *d);
-/* Joins objects into one relocatable object. */
-bool link_relocatable(const struct target *t, const char *linker, int count,
+/* Joins objects into one relocatable object; with o->runtime, what they need of that archive too. */
+bool link_relocatable(const struct target *t, const struct link_options *o, int count,
 		      const char *const *objects, const char *output, struct arena *a,
 		      struct diag *d);
+/* Makes the hidden symbols of a relocatable object (path) local: what stays global are its entry points. */
+bool localize_hidden(const char *path, struct diag *d);
 
 /* Writes the typed header of one model. */
 bool header_write(const struct program *p, const struct emit_options *o, FILE *out);

@@ -7,7 +7,7 @@ if(TARGET hone)
 endif()
 get_target_property(type hone_runtime TYPE)
 if(type STREQUAL "STATIC_LIBRARY")
-	install(TARGETS hone_runtime ARCHIVE DESTINATION lib/hone)
+	install(TARGETS hone_runtime hone_runtime_none ARCHIVE DESTINATION lib/hone)
 endif()
 install(FILES runtime/hone.h DESTINATION include)
 

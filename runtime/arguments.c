@@ -9,13 +9,13 @@ typedef long long ll; /* for %lld */
 /* The symbol's name with a space before and in parentheses, for a message; "" when it has none. */
 static const char *symbol_text(const hone_dim *d, char text[48])
 {
-	size_t length = d->symbol ? strlen(d->symbol) : 0;
+	size_t length = 0;
 
 	text[0] = 0;
+	while (d->symbol && length < 40 && d->symbol[length])
+		length++;
 	if (!length)
 		return text;
-	if (length > 40)
-		length = 40;
 	memcpy(text, " (", 2);
 	memcpy(text + 2, d->symbol, length);
 	memcpy(text + 2 + length, ")", 2);

@@ -18,12 +18,15 @@ static int64_t count_of(const struct hone_array *a)
 
 static bool is_zero(const struct hone_array *x, int64_t i)
 {
-	static const unsigned char zeros[8];
 	int64_t size = element_size(x->dtype);
+	const char *bytes = (const char *)x->data + i * size;
+	char any = 0;
 
 	if (rt_is_float(x->dtype))
 		return rt_load_double(x->dtype, x->data, i) == 0;
-	return !memcmp((const char *)x->data + i * size, zeros, (size_t)size);
+	for (int64_t k = 0; k < size; k++)
+		any |= bytes[k];
+	return !any;
 }
 
 /* Row r of the result: the coordinate of axis r, rows of `found` numbers. */

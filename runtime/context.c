@@ -2,9 +2,6 @@
 #include "runtime/context.h"
 #include "runtime/table.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_THREADS = 1024, MAX_OPTIONS = 4096 };
@@ -20,7 +17,7 @@ hone_status rt_error(struct context *c, hone_status status, const char *format, 
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(c->text, sizeof(c->text), format, args);
+	rt_format(c->text, sizeof(c->text), format, args);
 	va_end(args);
 	return status;
 }
@@ -34,7 +31,7 @@ refuse(char *text, size_t size, hone_status status, const char *format, ...)
 	if (!text || !size)
 		return status;
 	va_start(args, format);
-	vsnprintf(text, size, format, args);
+	rt_format(text, size, format, args);
 	va_end(args);
 	return status;
 }
@@ -165,16 +162,17 @@ static hone_status make(const hone_model *m, const struct hone_program *p,
 			      "options.memory has %lld bytes, a context needs %lld and room for "
 			      "its values",
 			      (long long)options->memory_size, (long long)bytes);
-	c = options->memory ? options->memory : aligned_alloc(64, (size_t)bytes);
+	c = options->memory ? options->memory : rt_allocate(bytes);
 	if (!c)
 		return refuse(text, size, HONE_ERROR_MEMORY,
-			      "no memory for a context of %lld bytes", (long long)bytes);
+			      "no memory for a context of %lld bytes; options.memory may give it",
+			      (long long)bytes);
 	memset(c, 0, (size_t)bytes);
 	lay_out(c, (unsigned char *)c, m, p, pool_threads);
 	fill(c, m, p, options, bytes);
 	if (c->pool && !rt_pool_start(c->pool, pool_threads)) {
 		if (!options->memory)
-			free(c);
+			rt_release(c);
 		return refuse(text, size, HONE_ERROR_MEMORY, "the system gives no %u threads",
 			      pool_threads);
 	}
@@ -206,27 +204,43 @@ hone_status hone_rt_context_create(const hone_model *m, const hone_options *opti
 	return status;
 }
 
+struct measure {
+	const hone_model *model;
+	const struct hone_program *program;
+	const hone_tensor *inputs;
+	int64_t header_bytes;
+	uint32_t threads;
+};
+
+/* In memory for a context of one thread without values. */
+static int64_t measure(void *memory, void *self)
+{
+	const struct measure *m = self;
+	hone_options o = {.memory = memory, .memory_size = m->header_bytes, .threads = 1};
+	struct context probe = {0}, *c;
+	int64_t bytes, more;
+
+	if (make(m->model, m->program, &o, 1, &c, NULL, 0) != HONE_OK ||
+	    rt_bind(c, m->inputs) != HONE_OK)
+		return -1;
+	bytes = rt_place(m->program, c->frame.words, m->threads, &c->placement);
+	more = rt_dynamic_bytes(c) + lay_out(&probe, NULL, m->model, m->program, m->threads);
+	return bytes < 0 ? -1 : bytes + more;
+}
+
 int64_t hone_rt_arena_bytes(const hone_model *m, const hone_tensor *inputs, int threads)
 {
-	const struct hone_program *p;
-	hone_options none = {0};
-	struct context probe = {0}, *c;
-	int64_t bytes = -1, more;
+	struct context probe = {0};
+	struct measure self = {.model = m, .inputs = inputs};
 
 	if (m->abi_version != HONE_ABI_VERSION || threads > MAX_THREADS)
 		return -1;
-	p = choose(m, NULL, 0);
-	if (!p || make(m, p, &none, 1, &c, NULL, 0) != HONE_OK)
+	self.threads = threads > 1 ? (uint32_t)threads : 1;
+	self.program = choose(m, NULL, 0);
+	if (!self.program)
 		return -1;
-	c->options.threads = threads > 1 ? (uint32_t)threads : 1;
-	if (rt_bind(c, inputs) == HONE_OK) {
-		bytes = rt_place(p, c->frame.words, c->options.threads, &c->placement);
-		more = rt_dynamic_bytes(c);
-		if (bytes >= 0)
-			bytes += lay_out(&probe, NULL, m, p, c->options.threads) + more;
-	}
-	hone_rt_context_destroy(&c->head);
-	return bytes;
+	self.header_bytes = lay_out(&probe, NULL, m, self.program, 1);
+	return rt_with_memory(self.header_bytes, measure, &self);
 }
 
 hone_status hone_rt_set_param(hone_context *h, const char *name, double value)
@@ -238,7 +252,7 @@ hone_status hone_rt_set_param(hone_context *h, const char *name, double value)
 	for (int32_t i = 0; name && i < m->param_count; i++) {
 		const hone_param *p = &m->params[i];
 
-		if (strcmp(p->name, name))
+		if (!rt_same_text(p->name, name))
 			continue;
 		if (!(value >= p->min && value <= p->max))
 			return rt_error(c, HONE_ERROR_ARGUMENT,
@@ -264,6 +278,6 @@ void hone_rt_context_destroy(hone_context *h)
 	if (c->options.memory)
 		return;
 	rt_dynamic_drop(c);
-	free(c->arena);
-	free(c);
+	rt_release(c->arena);
+	rt_release(c);
 }

@@ -13,6 +13,7 @@
 #include "runtime/place.h"
 #include "runtime/pool.h"
 #include "runtime/program.h"
+#include "runtime/system.h"
 
 #include <stdbool.h>
 
@@ -56,6 +57,13 @@ static inline int64_t round_up_64(int64_t bytes) { return (bytes + 63) & ~(int64
 static inline struct context *context_of(struct hone_frame *f)
 {
 	return (struct context *)((char *)f - offsetof(struct context, frame));
+}
+
+static inline bool rt_same_text(const char *x, const char *y)
+{
+	while (*x && *x == *y)
+		x++, y++;
+	return *x == *y;
 }
 
 static inline int64_t dim_value(const struct hone_dim_ref *r, const int64_t *words)

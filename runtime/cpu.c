@@ -4,11 +4,13 @@
 #define _GNU_SOURCE
 #include "runtime/context.h"
 
-#include <stdio.h>
+#if defined(__linux__) && !defined(HONE_FREESTANDING)
+#define HAS_SYSTEM /* that can be asked for AMX registers */
+#endif
 
 #ifdef __x86_64__
 #include <cpuid.h>
-#ifdef __linux__
+#ifdef HAS_SYSTEM
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -41,7 +43,7 @@ static bool has(uint32_t word, uint32_t bits) { return (word & bits) == bits; }
 
 static bool system_knows_amx(void)
 {
-#ifdef __linux__
+#ifdef HAS_SYSTEM
 	uint64_t known = 0;
 
 	return !syscall(SYS_arch_prctl, ARCH_GET_XCOMP_SUPP, &known) &&
@@ -85,7 +87,7 @@ uint64_t hone_cpu_detect(void)
 
 bool rt_cpu_allow_amx(void)
 {
-#ifdef __linux__
+#ifdef HAS_SYSTEM
 	return !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
 #else
 	return false;
@@ -109,14 +111,23 @@ static const char names[][24] = {
 	"AMX",
 };
 
+static size_t append(char *text, size_t size, size_t at, const char *more)
+{
+	for (; *more && at + 1 < size; more++)
+		text[at++] = *more;
+	text[at] = 0;
+	return at;
+}
+
 void rt_cpu_names(uint64_t missing, char *text, size_t size)
 {
 	size_t at = 0;
 
 	text[0] = 0;
-	for (size_t i = 0; i < 64 && at < size; i++) {
-		if (missing >> i & 1)
-			at += (size_t)snprintf(text + at, size - at, "%s%s", at ? ", " : "",
-					       i < sizeof(names) / sizeof(*names) ? names[i] : "?");
+	for (size_t i = 0; i < 64; i++) {
+		if (!(missing >> i & 1))
+			continue;
+		at = append(text, size, at, at ? ", " : "");
+		at = append(text, size, at, i < sizeof(names) / sizeof(*names) ? names[i] : "?");
 	}
 }

@@ -2,7 +2,6 @@
  * runs. A slot keeps its chunk from run to run; a chunk grows at least by half. */
 #include "runtime/context.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static const int64_t too_large = (int64_t)1 << 46;
@@ -34,7 +33,7 @@ void rt_dynamic_drop(struct context *c)
 {
 	for (int32_t i = 0; i < c->program->slot_count; i++) {
 		if (!c->options.memory)
-			free(c->chunks[i].data);
+			rt_release(c->chunks[i].data);
 		c->chunks[i] = (struct chunk){0};
 	}
 }
@@ -77,14 +76,13 @@ static bool move_chunk(struct context *c, int32_t slot, int64_t bytes)
 
 	if (bytes > too_large)
 		return false;
-	data = c->options.memory ? find_gap(c, slot, bytes)
-				 : aligned_alloc(64, (size_t)chunk_room(bytes));
+	data = c->options.memory ? find_gap(c, slot, bytes) : rt_allocate(chunk_room(bytes));
 	if (!data)
 		return false;
 	if (k->data)
 		memmove(data, k->data, (size_t)k->size);
 	if (!c->options.memory)
-		free(k->data);
+		rt_release(k->data);
 	k->data = data;
 	k->size = bytes;
 	return true;

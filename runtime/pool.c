@@ -6,7 +6,7 @@
  * is taken or unfinished, before the store that makes chunks available. A late worker finds 0
  * and never looks at the job; so a join waits for chunks, not for sleepers. */
 #define _GNU_SOURCE
-#include "runtime/context.h"
+#include "runtime/pool.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -19,7 +19,7 @@
 #include <unistd.h>
 #endif
 
-enum { SPIN_NS = 60000, CHUNKS_PER_THREAD = 4 };
+enum { SPIN_NS = 60000 };
 
 struct worker {
 	struct pool *pool;
@@ -224,51 +224,4 @@ void rt_pool_stop(struct pool *p)
 	pthread_cond_destroy(&p->changed);
 	pthread_mutex_destroy(&p->mutex);
 #endif
-}
-
-/* ---- forks of emitted code ---- */
-
-struct fork {
-	struct hone_frame *frame;
-	hone_kernel_fn *kernel;
-	void *const *buffers;
-	const int64_t *words;
-	int64_t tasks, chunks;
-};
-
-/* The first task of a chunk: chunks differ by one task at most. */
-static int64_t first_task(const struct fork *f, int64_t chunk)
-{
-	int64_t more = f->tasks % f->chunks;
-
-	return f->tasks / f->chunks * chunk + (chunk < more ? chunk : more);
-}
-
-static void run_chunk(void *arg, int64_t chunk, int32_t worker)
-{
-	const struct fork *f = arg;
-
-	f->kernel(f->frame, f->buffers, f->words, first_task(f, chunk), first_task(f, chunk + 1),
-		  worker);
-}
-
-void hone_rt_fork(struct hone_frame *frame, hone_kernel_fn *kernel, void *const *buffers,
-		  const int64_t *words, int64_t tasks)
-{
-	struct context *c = context_of(frame);
-	struct fork f = {frame, kernel, buffers, words, tasks, 0};
-
-	if (tasks <= 0)
-		return;
-	if (c->options.threads <= 1 || tasks == 1) {
-		kernel(frame, buffers, words, 0, tasks, 0);
-		return;
-	}
-	f.chunks = (int64_t)c->options.threads * CHUNKS_PER_THREAD;
-	if (f.chunks > tasks)
-		f.chunks = tasks;
-	if (c->options.parallel_for)
-		c->options.parallel_for(c->options.parallel_self, f.chunks, run_chunk, &f);
-	else
-		rt_pool_run(c->pool, f.chunks, run_chunk, &f);
 }

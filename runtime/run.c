@@ -2,7 +2,6 @@
 #include "runtime/context.h"
 #include "runtime/table.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 typedef long long ll; /* for %lld */
@@ -45,9 +44,9 @@ static hone_status grow_arena(struct context *c)
 	}
 	if (c->arena_size <= c->arena_room)
 		return HONE_OK;
-	free(c->arena);
+	rt_release(c->arena);
 	c->arena_room = 0;
-	c->arena = aligned_alloc(64, (size_t)c->arena_size);
+	c->arena = rt_allocate(c->arena_size);
 	if (!c->arena)
 		return rt_error(c, HONE_ERROR_MEMORY,
 				"no memory for the %lld bytes that these dims need",

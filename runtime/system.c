@@ -1,0 +1,60 @@
+/* system.c: memory of contexts, from libc or from nowhere. */
+#include "runtime/system.h"
+#include "runtime/pool.h"
+
+#ifndef HONE_FREESTANDING
+
+#include <stdlib.h>
+
+void *rt_allocate(int64_t bytes) { return aligned_alloc(64, (size_t)bytes); }
+
+void rt_release(void *memory) { free(memory); }
+
+int64_t rt_with_memory(int64_t bytes, int64_t (*use)(void *memory, void *self), void *self)
+{
+	void *memory = rt_allocate(bytes);
+	int64_t result = memory ? use(memory, self) : -1;
+
+	rt_release(memory);
+	return result;
+}
+
+#else
+
+void *rt_allocate(int64_t bytes)
+{
+	(void)bytes;
+	return NULL;
+}
+
+void rt_release(void *memory) { (void)memory; }
+
+int64_t rt_with_memory(int64_t bytes, int64_t (*use)(void *memory, void *self), void *self)
+{
+	return use(__builtin_alloca_with_align((size_t)bytes, 64 * 8), self);
+}
+
+/* The caller's parallel_for is the only way to several threads. */
+size_t rt_pool_bytes(uint32_t threads)
+{
+	(void)threads;
+	return 0;
+}
+
+struct pool *rt_pool_start(void *memory, uint32_t threads)
+{
+	(void)memory;
+	(void)threads;
+	return NULL;
+}
+
+void rt_pool_run(struct pool *p, int64_t chunks, pool_fn *fn, void *arg)
+{
+	(void)p;
+	for (int64_t i = 0; i < chunks; i++)
+		fn(arg, i, 0);
+}
+
+void rt_pool_stop(struct pool *p) { (void)p; }
+
+#endif
