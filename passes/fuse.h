@@ -1,4 +1,4 @@
-/* fuse.h: between fuse_patterns.c and fuse_rows.c. */
+/* fuse.h: between fuse_patterns.c, fuse_rows.c and fuse_attention.c. */
 #ifndef PASSES_FUSE_H
 #define PASSES_FUSE_H
 
@@ -6,5 +6,8 @@
 
 /* A map that ends a normalization or softmax in parts: the operator that does it at once, or NULL. */
 struct value *fuse_rows(struct pass_context *c, struct node *n);
+/* A matmul of a softmax by values: attention, or NULL. uses: of the first use_count values. */
+struct value *fuse_attention(struct pass_context *c, struct node *n, const int *uses,
+			     int use_count);
 
 #endif

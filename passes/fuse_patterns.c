@@ -3,7 +3,7 @@
  *     weights (a map of constants, which fold_constants computes), the shift stays as a bias. This takes
  *     batch normalization, Gemm's alpha and biases away. Whatever the form: the maps are joined into one
  *     expression, and it is asked whether that is affine in x.
- *   - normalize and softmax as exporters write them out: fuse_rows.c. */
+ *   - normalize and softmax as exporters write them out: fuse_rows.c; attention: fuse_attention.c. */
 #include "passes/fuse.h"
 
 /* e = scale * x + shift, where x is parameter `param` and neither holds it; false when it is no such thing. */
@@ -223,6 +223,8 @@ static struct value *fuse(struct pass_context *c, struct node *n, void *self)
 	const struct fusing *f = self;
 	struct value *v;
 
+	if (n->op == OP_matmul)
+		return fuse_attention(c, n, f->uses, f->use_count);
 	if (n->op != OP_map)
 		return NULL;
 	v = fuse_rows(c, n);

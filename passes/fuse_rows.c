@@ -8,7 +8,7 @@
  * A product with 1 / sqrt(..), or with the reciprocal of n, is the same thing. */
 #include "passes/fuse.h"
 
-enum { LEAVES_MAX = 12, DEPTH_MAX = 8 };
+enum { LEAVES_MAX = 12, DEPTH_MAX = 8, REDUCES_MAX = 4 };
 
 struct leaves {
 	struct expr_pool *p;
@@ -199,22 +199,40 @@ static struct value *fuse_at(struct pass_context *c, struct node *n, const struc
 	return v ? v : fuse_softmax(c, n, &l, e);
 }
 
+/* The reduces that the maps behind v read, each once. Values before those are not looked at: in a residual network
+ * there is no end to them. */
+static void find_reduces(struct value *v, int depth, struct node **found, int *count)
+{
+	struct node *n = v->def;
+
+	if (!n || depth == DEPTH_MAX)
+		return;
+	if (n->op == OP_reduce) {
+		for (int i = 0; i < *count; i++)
+			if (found[i] == n)
+				return;
+		if (*count < REDUCES_MAX)
+			found[(*count)++] = n;
+	}
+	for (int i = 0; n->op == OP_map && i < n->in_count; i++)
+		find_reduces(value_now(n->in[i]), depth + 1, found, count);
+}
+
 /* x is what a reduction in n's expression reads, or what the map read by it reads. */
 struct value *fuse_rows(struct pass_context *c, struct node *n)
 {
-	struct leaves l = {.p = &c->graph->exprs};
+	struct node *found[REDUCES_MAX];
 	struct value *v = NULL;
+	int count = 0;
 
 	if (n->expr->op != EXPR_DIV && n->expr->op != EXPR_MUL)
 		return NULL;
-	look(&l, n->out[0], 0);
-	for (int i = 0; i < l.count && !v; i++) {
-		struct node *sum = value_def(l.at[i], OP_reduce);
-		struct value *x = sum ? value_now(sum->in[0]) : NULL;
+	find_reduces(n->out[0], 0, found, &count);
+	for (int i = 0; i < count && !v; i++) {
+		struct value *x = value_now(found[i]->in[0]);
 		struct node *m = value_def(x, OP_map);
 
-		if (x)
-			v = fuse_at(c, n, x);
+		v = fuse_at(c, n, x);
 		for (int k = 0; m && k < m->in_count && !v; k++)
 			v = fuse_at(c, n, value_now(m->in[k]));
 	}

@@ -4,7 +4,7 @@
  * that index. So a value is computed as often as it is loaded, and the rules see to it that only what is
  * cheap is computed more than once:
  *
- *   contraction  matmul, conv, pool: at most one. Before it, only movement that keeps its inner axis
+ *   contraction  matmul, conv, pool, attention: at most one. Before it, only movement that keeps its inner axis
  *                contiguous, and maps of constants (weights that are unpacked); a map of data would be
  *                computed for each output channel, and is left to the kernel before. After it, maps of the
  *                same dims (also those of broadcast operands) and movement that leaves the inner axis whole.
@@ -27,7 +27,7 @@ enum { CHEAP_WEIGHT = 12 };
 
 static bool is_contraction(const struct node *n)
 {
-	return n->op == OP_matmul || n->op == OP_conv || n->op == OP_pool;
+	return n->op == OP_matmul || n->op == OP_conv || n->op == OP_pool || n->op == OP_attention;
 }
 
 static bool is_reduction(const struct node *n)

@@ -14,7 +14,8 @@ const struct pass pass_table[] = {
 	 pass_common_subexpressions},
 	{"dead_code", "removes what nothing reads", PASS_EXACT, pass_dead_code},
 	{"fuse_patterns",
-	 "normalize and softmax out of their parts; scales and shifts into the weights before them",
+	 "normalize, softmax and attention out of their parts; scales and shifts into the weights "
+	 "before them",
 	 PASS_REASSOCIATES, pass_fuse_patterns},
 	{"layout", "moves transposes along the graph until they cancel", PASS_REASSOCIATES,
 	 pass_layout},
