@@ -208,10 +208,11 @@ static bool print_model(struct session *s)
 		c.symbols[i] =
 			s->graph->dims.symbols[i].min > 1 ? s->graph->dims.symbols[i].min : 1;
 	graph_walk(s->graph, count_node, &c);
-	if (!pipeline_run(
-		    s->graph,
-		    &(struct pipeline_options){.passes = s->passes, .stop_after = s->stop_after},
-		    &interpreter, &s->diag) ||
+	if (!pipeline_run(s->graph,
+			  &(struct pipeline_options){.passes = s->passes,
+						     .stop_after = s->stop_after,
+						     .arguments = s->arguments},
+			  &interpreter, &s->diag) ||
 	    !graph_figures(s->graph, &s->target, &f, &s->diag))
 		return false;
 	if (s->json) {

@@ -35,6 +35,8 @@ enum parsed session_parse(struct session *s, const struct command *c, int argc, 
 		{"print-before", OPTION_TEXT, &s->print_before, "PASS",
 		 "print the IR to stderr before a pass, or `all`"},
 		{"print-after", OPTION_TEXT, &s->print_after, "PASS", "the same after it"},
+		{"winograd", OPTION_TEXT, &s->winograd, "on|off|2|4",
+		 "3x3 convolutions by F(2x2,3x3), F(4x4,3x3): where it is faster (on), never, all"},
 		{"verify-each", OPTION_FLAG, &s->verify_each, NULL,
 		 "check the IR's invariants after every pass"},
 		{"check", OPTION_FLAG, &s->check, NULL,
@@ -59,6 +61,8 @@ enum parsed session_parse(struct session *s, const struct command *c, int argc, 
 		return PARSED_ERROR;
 	}
 	s->path = s->rest.at[0];
+	if (s->winograd)
+		s->arguments = arena_printf(&s->arena, "winograd=%s", s->winograd);
 	return PARSED_OK;
 }
 
@@ -116,6 +120,7 @@ bool session_prepare(struct session *s)
 					   .stop_after = s->stop_after,
 					   .print_before = s->print_before,
 					   .print_after = s->print_after,
+					   .arguments = s->arguments,
 					   .verify_each = s->verify_each,
 					   .check = s->check,
 					   .time = s->time_passes,

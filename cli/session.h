@@ -14,6 +14,7 @@ struct session {
 	/* options */
 	struct list shapes, dims, rest;
 	const char *cpu, *triple, *passes, *stop_after, *print_before, *print_after, *reproduce;
+	const char *winograd, *arguments; /* of passes */
 	bool verify_each, check, time_passes, json;
 	int64_t memory_limit; /* MB */
 	/* results */

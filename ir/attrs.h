@@ -77,6 +77,11 @@ typedef const struct tensor *attr_TENSOR;
 	A(pool, INTS, size, "!", NULL)               \
 	A(pool, INTS, stride, "", NULL)              \
 	A(pool, INTS, dilation, "", NULL)
+#define ATTRS_winograd_input(A) A(winograd_input, INT, tile, "!", NULL)
+#define ATTRS_winograd_output(A)                 \
+	A(winograd_output, INT, tile, "!", NULL) \
+	A(winograd_output, INT, h, "!", NULL)    \
+	A(winograd_output, INT, w, "!", NULL)
 #define ATTRS_attention(A)
 #define ATTRS_reshape(A) A(reshape, DIMS, dims, "!", NULL)
 #define ATTRS_transpose(A) A(transpose, INTS, perm, "!", NULL)

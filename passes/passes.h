@@ -18,6 +18,8 @@ struct pass_context {
 	struct engine *engine; /* for folding and calibration */
 	struct diag *diag;
 	int changes; /* a pass counts what it changed */
+	const char *
+		argument; /* the user's choice for this pass, its row says which there are; NULL: none */
 };
 
 struct pass {
@@ -30,11 +32,13 @@ struct pass {
 /* Every pass, ended by a row with name NULL; and the order of the default pipeline. */
 extern const struct pass pass_table[];
 extern const char *const default_pipeline[]; /* names, ended by NULL */
+/* The first `length` bytes of name; what follows an = is no part of it. */
 const struct pass *pass_by_name(const char *name, size_t length);
 
 struct pipeline_options {
-	const char *passes;                     /* "a,b,c"; NULL: the default pipeline */
-	const char *stop_after;                 /* NULL: run all */
+	const char *passes;     /* "a,b=argument,c"; NULL: the default pipeline */
+	const char *arguments;  /* of passes, wherever they run: "a=argument,.."; NULL: none */
+	const char *stop_after; /* NULL: run all */
 	const char *print_before, *print_after; /* a pass name, or "all"; NULL: none */
 	bool verify_each;                       /* run the verifier after every pass */
 	bool check; /* run the graph before and after each pass on random inputs and compare */
@@ -45,6 +49,9 @@ struct pipeline_options {
 			double ms);
 	void *self;
 };
+
+/* The argument of a pass in a list like "group,winograd=4"; NULL: none. In `a`. */
+const char *pass_argument(const char *list, const struct pass *p, struct arena *a);
 
 bool pipeline_run(struct graph *g, const struct pipeline_options *o, struct engine *engine,
 		  struct diag *d);

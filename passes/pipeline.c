@@ -21,6 +21,8 @@ const struct pass pass_table[] = {
 	 pass_layout},
 	{"split_rows", "normalizations over more than a row buffer holds become their parts",
 	 PASS_REASSOCIATES, pass_split_rows},
+	{"winograd", "3x3 convolutions as transforms around a batched matmul, where that is faster",
+	 PASS_REASSOCIATES, pass_winograd},
 	{"group", "decides which operators become one kernel", PASS_REASSOCIATES, pass_group},
 	{NULL, NULL, PASS_EXACT, NULL},
 };
@@ -53,6 +55,10 @@ const char *const default_pipeline[] = {
 	"canonicalize",
 	"common_subexpressions",
 	"dead_code",
+	/* Convolutions have their final layout, and all that is constant is in their weights. */
+	"winograd",
+	/* The pads before those it replaced. */
+	"dead_code",
 	/* Last: no pass works on groups. */
 	"group",
 	NULL,
@@ -60,8 +66,25 @@ const char *const default_pipeline[] = {
 
 const struct pass *pass_by_name(const char *name, size_t length)
 {
+	const char *equals = memchr(name, '=', length);
+
+	length = equals ? (size_t)(equals - name) : length;
 	for (const struct pass *p = pass_table; p->name; p++)
 		if (strlen(p->name) == length && !memcmp(p->name, name, length))
 			return p;
+	return NULL;
+}
+
+const char *pass_argument(const char *list, const struct pass *p, struct arena *a)
+{
+	size_t name = strlen(p->name);
+
+	while (list && *list) {
+		size_t length = strcspn(list, ",");
+
+		if (length > name && list[name] == '=' && !memcmp(list, p->name, name))
+			return arena_printf(a, "%.*s", (int)(length - name - 1), list + name + 1);
+		list += length + (list[length] == ',');
+	}
 	return NULL;
 }

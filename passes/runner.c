@@ -78,7 +78,7 @@ static bool judge(struct runner *r, const struct pass *p, int changes)
 
 static bool run_pass(struct runner *r, const struct pass *p)
 {
-	struct pass_context c = {r->g, &r->scratch, r->engine, r->diag, 0};
+	struct pass_context c = {r->g, &r->scratch, r->engine, r->diag, 0, NULL};
 	double start, ms;
 	bool ok;
 
@@ -86,6 +86,9 @@ static bool run_pass(struct runner *r, const struct pass *p)
 		print(r, "before", p);
 	if (r->o->reproduce && !write_reproducer(r, p))
 		return false;
+	c.argument = pass_argument(r->o->passes, p, &r->scratch);
+	if (!c.argument)
+		c.argument = pass_argument(r->o->arguments, p, &r->scratch);
 	start = now_ms();
 	ok = p->run(&c);
 	ms = now_ms() - start;

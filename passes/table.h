@@ -11,6 +11,7 @@ bool pass_dead_code(struct pass_context *c);
 bool pass_fuse_patterns(struct pass_context *c);
 bool pass_layout(struct pass_context *c);
 bool pass_split_rows(struct pass_context *c);
+bool pass_winograd(struct pass_context *c);
 bool pass_group(struct pass_context *c);
 
 #endif

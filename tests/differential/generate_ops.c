@@ -184,6 +184,35 @@ static bool step_pool(struct generator *g, struct item x)
 		    attrs.kind == REDUCE_SUM ? x.mag * terms : x.mag);
 }
 
+/* The transform before the products of F(2x2, 3x3), or both, whose factors are 1 and -1. */
+static bool step_winograd(struct generator *g, struct item x)
+{
+	const struct type *t = &x.v->type;
+	struct attrs_winograd_input in = {.tile = 2};
+	struct attrs_winograd_output out = {.tile = 2};
+	dim none[4], more[4];
+	struct value *v;
+
+	if (t->rank != 4 || !dtype_is_float(t->dtype) || x.open || !summable(g, &x, 36) ||
+	    !dim_is_const(t->dims[1]) || !dim_is_const(t->dims[2]))
+		return false;
+	for (int i = 0; i < 4; i++) { /* to whole tiles */
+		int64_t size = i == 1 || i == 2 ? t->dims[i]->value : 4;
+
+		none[i] = constant(g, 0);
+		more[i] = constant(g, size < 4 ? 4 - size : size % 2);
+	}
+	v = add_pad(&g->b, x.v, none, more, 0);
+	if (!v)
+		return false;
+	out.h = v->type.dims[1]->value - 2 - draw_below(g, 2);
+	out.w = v->type.dims[2]->value - 2 - draw_below(g, 2);
+	v = add(g, OP_winograd_input, 1, &v, &in);
+	if (!v || draw_one_in(g, 3))
+		return keep(g, v, x.mag * 4);
+	return keep(g, add(g, OP_winograd_output, 1, &v, &out), x.mag * 36);
+}
+
 /* ---- movement ---- */
 
 /* Merges two axes, splits one, or adds one of size 1. */
@@ -495,12 +524,12 @@ static bool step_loop(struct generator *g, struct item x)
 bool step_any(struct generator *g)
 {
 	static bool (*const steps[])(struct generator *, struct item) = {
-		step_reduce,  step_reduce,    step_argreduce, step_cumulate, step_matmul,
-		step_matmul,  step_conv,      step_conv,      step_pool,     step_reshape,
-		step_reshape, step_transpose, step_transpose, step_slice,    step_slice,
-		step_expand,  step_pad,       step_pad,       step_concat,   step_concat,
-		step_gather,  step_scatter,   step_topk,      step_nonzero,  step_source,
-		step_control, step_loop,
+		step_reduce,  step_reduce,  step_argreduce, step_cumulate,  step_matmul,
+		step_matmul,  step_conv,    step_conv,      step_pool,      step_winograd,
+		step_reshape, step_reshape, step_transpose, step_transpose, step_slice,
+		step_slice,   step_expand,  step_pad,       step_pad,       step_concat,
+		step_concat,  step_gather,  step_scatter,   step_topk,      step_nonzero,
+		step_source,  step_control, step_loop,
 	};
 	int which = draw_below(g, 38);
 

@@ -147,6 +147,9 @@ static bool run_pass(struct test *t, struct graph *g, const char *name, size_t l
 	bool ok;
 
 	*known = pass != NULL;
+	if (pass)
+		c.argument = pass_argument(arena_printf(&t->arena, "%.*s", (int)length, name), pass,
+					   &t->arena);
 	ok = pass && pass->run(&c) && graph_verify(g, DIAG_INTERNAL, &t->diag);
 	arena_free(&scratch);
 	return ok;

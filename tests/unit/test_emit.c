@@ -398,7 +398,7 @@ static struct value *attention_of(struct fixture *f, int which)
 		->out[0];
 }
 
-enum { SHAPES = 24, ATTENTION_SHAPES = 4 };
+enum { SHAPES = 27, ATTENTION_SHAPES = 4 };
 
 static struct value *shape_of_kernel(struct fixture *f, int which)
 {
@@ -497,6 +497,18 @@ static struct value *shape_of_kernel(struct fixture *f, int which)
 		return add_op(f, OP_conv, 2, x,
 			      &(struct attrs_conv){
 				      .group = 37, .stride = {2, twos}, .dilation = {2, ones}});
+	case 24:
+		x[0] = INPUT(f, DT_F32, 2, 6, 14, 37);
+		return add_op(f, OP_winograd_input, 1, x,
+			      &(struct attrs_winograd_input){.tile = 4});
+	case 25: /* the last row and column of tiles stick out */
+		x[0] = INPUT(f, DT_F32, 36, 12, 37);
+		return add_op(f, OP_winograd_output, 1, x,
+			      &(struct attrs_winograd_output){.tile = 4, .h = 7, .w = 10});
+	case 26:
+		x[0] = INPUT(f, DT_F32, 16, 12, 19);
+		return add_op(f, OP_winograd_output, 1, x,
+			      &(struct attrs_winograd_output){.tile = 2, .h = 3, .w = 6});
 	default:
 		x[0] = INPUT(f, DT_F32, 5, 257);
 		return add_op(f, OP_normalize, 1, x,

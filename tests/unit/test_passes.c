@@ -235,6 +235,77 @@ static void an_index_out_of_range_is_left_for_run_time(void **state)
 	end(&f);
 }
 
+/* Every way in which tiles stick out of a plane, against the interpreter's direct sums. */
+static void winograd_computes_the_convolution(void **state)
+{
+	(void)state;
+	for (int tile = 2; tile <= 4; tile += 2)
+		for (int h = 1; h <= 9; h++)
+			for (int w = 1; w <= 9; w++) {
+				struct fixture f;
+				char text[512], passes[64];
+
+				snprintf(
+					text, sizeof(text),
+					"func @f(%%x: f32[2,%d,%d,3]) -> (%%y: f32[2,%d,%d,2]) {\n"
+					"  %%w: f32[3,3,3,2] = const random(1)\n"
+					"  %%p = pad(%%x) {lo=[0,1,1,0], hi=[0,1,1,0]}\n"
+					"  %%y: f32[2,%d,%d,2] = conv(%%p, %%w)\n  return %%y\n}\n",
+					h, w, h, w, h, w);
+				snprintf(passes, sizeof(passes), "winograd=%d,dead_code", tile);
+				begin(&f, text);
+				assert_true(run(&f, passes));
+				assert_int_equal(count_nodes(f.g, OP_winograd_output).ops, 1);
+				assert_int_equal(count_nodes(f.g, OP_pad).ops, 1);
+				end(&f);
+			}
+}
+
+/* The output's transform of `want` tiles; 0: it stays a convolution. */
+static void expect_tile(int channels, int size, int64_t want)
+{
+	struct fixture f;
+	char text[512];
+	int64_t tile = 0;
+
+	snprintf(text, sizeof(text),
+		 "func @f(%%x: f32[1,%d,%d,%d]) -> (%%y: f32[1,%d,%d,%d]) {\n"
+		 "  %%w: f32[3,3,%d,%d] = const random(1)\n"
+		 "  %%y: f32[1,%d,%d,%d] = conv(%%x, %%w)\n  return %%y\n}\n",
+		 size + 2, size + 2, channels, size, size, channels, channels, channels, size, size,
+		 channels);
+	begin(&f, text);
+	assert_true(pipeline_run(f.g, &(struct pipeline_options){.passes = "winograd"},
+				 &interpreter, &f.diag));
+	for (const struct node *n = f.g->body->first; n; n = n->next)
+		if (n->op == OP_winograd_output)
+			tile = ((const struct attrs_winograd_output *)n->attrs)->tile;
+	assert_int_equal(tile, want);
+	end(&f);
+}
+
+static void winograd_chooses_tiles_by_the_plane(void **state)
+{
+	(void)state;
+	expect_tile(64, 56, 4);
+	expect_tile(128, 28, 4);
+	expect_tile(256, 14, 2);
+	expect_tile(512, 7, 0);
+	expect_tile(16, 112, 0);
+}
+
+static void winograd_refuses_an_unknown_argument(void **state)
+{
+	struct fixture f;
+	struct pipeline_options o = {.passes = "winograd", .arguments = "winograd=3"};
+
+	(void)state;
+	begin(&f, small);
+	assert_false(pipeline_run(f.g, &o, &interpreter, &f.diag));
+	assert_int_equal(diag_exit_status(&f.diag), 2);
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +317,9 @@ int main(void)
 		cmocka_unit_test(running_the_pipeline_before_group_again_changes_nothing),
 		cmocka_unit_test(groups_form_inside_of_branches),
 		cmocka_unit_test(an_index_out_of_range_is_left_for_run_time),
+		cmocka_unit_test(winograd_computes_the_convolution),
+		cmocka_unit_test(winograd_chooses_tiles_by_the_plane),
+		cmocka_unit_test(winograd_refuses_an_unknown_argument),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
