@@ -90,11 +90,13 @@ static bool import_batch_norm(struct site *s)
 	bool training = s->opset >= 14 && attr_int(s, "training_mode", 0);
 	if (training && !train(s, x, &mean, &var))
 		return false;
-	struct value *in[5] = {x, s->in[1], s->in[2], mean, var};
-	for (int i = 1; i < 5; i++)
-		in[i] = per_channel(s, in[i], rank_of(x));
+	/* (x - mean) / sqrt(var + eps) * b + c = x * scale + shift: what each channel has alone is computed once */
+	struct value *in[2] = {s->in[1], var};
+	struct value *scale = map_n(s, "a / sqrt(b + eps)", DT_NONE, 2, in, 1, &eps);
+	struct value *shift = map3(s, "a - b * c", DT_NONE, s->in[2], mean, scale);
 	return site_out(s, 0,
-			map_n(s, "(a - d) / sqrt(e + eps) * b + c", type_of(x), 5, in, 1, &eps));
+			map3(s, "a * b + c", type_of(x), x, per_channel(s, scale, rank_of(x)),
+			     per_channel(s, shift, rank_of(x))));
 }
 
 /* ---- layer, instance and group normalization ---- */
