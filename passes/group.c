@@ -10,6 +10,7 @@
  * So clusters are trees with one way out, and grouping never makes a cycle. Constants, parameters, control
  * flow and binding nodes are never in groups; the bodies of if, loop and scan have groups of their own. */
 #include "passes/group.h"
+#include "ir/lower.h"
 
 #include <string.h>
 
@@ -239,6 +240,36 @@ static void visit(struct grouping *g, struct node *n)
 
 /* ---- making regions ---- */
 
+/* The group's nodes stand where it stood, on their own again. */
+static void dissolve(struct node *group)
+{
+	struct region *r = group->regions[0];
+	struct value *result = group->out[0], *inner = r->results[0];
+	struct node *last = inner->def, *next;
+
+	for (struct node *n = r->first; n; n = next) {
+		next = n->next;
+		node_move_before(n, group);
+	}
+	group->out[0] = inner;
+	inner->def = group;
+	last->out[0] = result;
+	result->def = last;
+	node_remove(group);
+}
+
+/* The rules look at neighbours; whether all of a group can be one kernel is known when it is lowered. */
+static bool lowers(struct grouping *g, const struct node *group)
+{
+	struct arena scratch = {0};
+	struct diag d = {0};
+	bool ok = lower_node(g->c->graph, group, &scratch, &d) != NULL;
+
+	diag_reset(&d);
+	arena_free(&scratch);
+	return ok;
+}
+
 /* The nodes of k move into a group, at the place of the last. The group's result takes over the value, so
  * that no reader changes. */
 static bool make_group(struct grouping *g, struct cluster *k)
@@ -281,6 +312,10 @@ static bool make_group(struct grouping *g, struct cluster *k)
 	inner->def = last;
 	inner->index = 0;
 	r->results[0] = inner;
+	if (!lowers(g, group)) {
+		dissolve(group);
+		return true;
+	}
 	g->c->changes++;
 	return true;
 }
