@@ -193,8 +193,8 @@ static int compare(const void *x, const void *y)
 	return (a > b) - (a < b);
 }
 
-/* Median of column i of the runs. */
-static double median(const struct profile *p, int i)
+/* Column i of the runs: its median, and its least when best is not NULL. */
+static double median(const struct profile *p, int i, double *best)
 {
 	struct arena scratch = {0};
 	double *column = ARENA_ARRAY(&scratch, double, p->runs.count + 1), middle;
@@ -203,6 +203,8 @@ static double median(const struct profile *p, int i)
 		column[r] = p->runs.at[(size_t)r * (size_t)(p->count + EXTRA) + (size_t)i];
 	qsort(column, (size_t)p->runs.count, sizeof(*column), compare);
 	middle = column[p->runs.count / 2];
+	if (best)
+		*best = column[0];
 	arena_free(&scratch);
 	return middle;
 }
@@ -210,7 +212,7 @@ static double median(const struct profile *p, int i)
 int profile_rows(struct profile *p, const struct profile_row **rows)
 {
 	for (int i = 0; i < p->count; i++)
-		p->rows[i].ms = median(p, i);
+		p->rows[i].ms = median(p, i, &p->rows[i].best);
 	*rows = p->rows;
 	return p->count;
 }
@@ -221,6 +223,6 @@ int profile_events(const struct profile *p, const struct profile_event **events)
 	return p->event_count;
 }
 
-double profile_run_ms(const struct profile *p) { return median(p, p->count + RUN); }
+double profile_run_ms(const struct profile *p) { return median(p, p->count + RUN, NULL); }
 
-double profile_between_ms(const struct profile *p) { return median(p, p->count + BETWEEN); }
+double profile_between_ms(const struct profile *p) { return median(p, p->count + BETWEEN, NULL); }

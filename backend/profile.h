@@ -16,8 +16,8 @@ struct profile_row {
 	const char *origin;   /* the ONNX nodes it came from, joined by " + " */
 	const struct kernel *kernel;
 	struct kernel_work work; /* of all its calls in a run */
-	double calls; /* in a run: more than one inside a loop, 0 in a branch not taken */
-	double ms;    /* of a run: the median over the runs */
+	double calls;    /* in a run: more than one inside a loop, 0 in a branch not taken */
+	double ms, best; /* of a run: the median over the runs, and the least */
 };
 
 /* One call of a kernel in the last run that was kept: times in ms from the run's start. */

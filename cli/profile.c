@@ -155,20 +155,22 @@ static int by_time(const void *x, const void *y)
 }
 
 struct sum {
-	double ms, calls, operations, bytes, bound;
+	double ms, best, calls, operations, bytes, bound;
 };
 
 static struct sum sum_of(const struct line *l)
 {
 	const struct kernel_work *w = &l->row->work;
 
-	return (struct sum){l->row->ms, l->row->calls, w->operations, w->in_bytes + w->out_bytes,
-			    l->bound};
+	return (struct sum){
+		l->row->ms, l->row->best, l->row->calls, w->operations, w->in_bytes + w->out_bytes,
+		l->bound};
 }
 
 static void add_to(struct sum *a, struct sum b)
 {
 	a->ms += b.ms;
+	a->best += b.best;
 	a->calls += b.calls;
 	a->operations += b.operations;
 	a->bytes += b.bytes;
@@ -179,9 +181,10 @@ static void print_sum(struct sum m, double run, const char *by, const char *what
 {
 	double rate = m.ms > 0 ? 1 / m.ms / 1e6 : 0;
 
-	printf("%9.4f %5.1f %6.4g %8.4g %8.1f %9.4g %7.1f %9.4f %5.1f %-5s %s\n", m.ms,
-	       100 * m.ms / run, m.calls, m.operations / 1e6, m.operations * rate, m.bytes / 1e6,
-	       m.bytes * rate, m.bound, m.ms > 0 ? 100 * m.bound / m.ms : 0, by, what);
+	printf("%9.4f %9.4f %5.1f %5.4g %8.4g %7.1f %8.4g %6.1f %9.4f %5.1f %-5s %s\n", m.ms,
+	       m.best, 100 * m.ms / run, m.calls, m.operations / 1e6, m.operations * rate,
+	       m.bytes / 1e6, m.bytes * rate, m.bound, m.ms > 0 ? 100 * m.bound / m.ms : 0, by,
+	       what);
 }
 
 /* The nodes' names with what they share with the first, up to its last slash, left out from the second on. */
@@ -214,11 +217,13 @@ static void print_head(const struct roof *r, const struct session *s)
 	       s->target.spec, r->threads, r->threads > 1 ? "s" : "", r->f32, unit_names[r->unit]);
 	for (int i = 0; i < LEVEL_COUNT; i++)
 		printf(", %s %.0f GB/s", level_names[i], bandwidth(r, i));
-	printf("\n# bound: the larger of operations / peak and bytes / bandwidth; roof: bound / "
+	printf("\n# ms, rates and roof: of the median of each kernel; best: its fastest\n# bound: "
+	       "the larger of operations / peak and bytes / bandwidth; roof: bound / "
 	       "time, %%; "
 	       "by: what bounds\n");
-	printf("%9s %5s %6s %8s %8s %9s %7s %9s %5s %-5s %s\n", "ms", "%", "calls", "MFLOP",
-	       "GFLOP/s", "MB", "GB/s", "bound ms", "roof", "by", "kernel, driver, ONNX nodes");
+	printf("%9s %9s %5s %5s %8s %7s %8s %6s %9s %5s %-5s %s\n", "ms", "best", "%", "calls",
+	       "MFLOP", "GFLOP/s", "MB", "GB/s", "bound ms", "roof", "by",
+	       "kernel, driver, ONNX nodes");
 }
 
 static void print_table(struct session *s, const struct roof *r, const struct line *lines,
@@ -247,8 +252,8 @@ static void print_table(struct session *s, const struct roof *r, const struct li
 			print_sum(by_driver[i], run, "", text);
 		}
 	print_sum(all, run, "", "all kernels");
-	printf("%9.4f %5.1f the whole run (median), of which %.4f ms between kernels\n", run, 100.0,
-	       profile_between_ms(s->profile));
+	printf("%9.4f %9s %5.1f the whole run (median), of which %.4f ms between kernels\n", run,
+	       "", 100.0, profile_between_ms(s->profile));
 }
 
 static void print_row_json(const struct line *l, bool first)
@@ -260,12 +265,13 @@ static void print_row_json(const struct line *l, bool first)
 	json_field(false, "driver", driver_names[row->kernel->plan.driver]);
 	json_field(false, "nodes", row->origin);
 	json_field(false, "bound_by", l->compute ? "peak" : level_names[l->level]);
-	printf(",\"ms\":%.6f,\"calls\":%.0f,\"operations\":%.0f,\"in_bytes\":%.0f,\"out_bytes\":%."
+	printf(",\"ms\":%.6f,\"best_ms\":%.6f,\"calls\":%.0f,\"operations\":%.0f,\"in_bytes\":%.0f,"
+	       "\"out_bytes\":%."
 	       "0f,"
 	       "\"gflops\":%.3f,\"bound_ms\":%.6f,\"roof_percent\":%.2f}",
-	       row->ms, row->calls, row->work.operations, row->work.in_bytes, row->work.out_bytes,
-	       row->ms > 0 ? row->work.operations / row->ms / 1e6 : 0, l->bound,
-	       row->ms > 0 ? 100 * l->bound / row->ms : 0);
+	       row->ms, row->best, row->calls, row->work.operations, row->work.in_bytes,
+	       row->work.out_bytes, row->ms > 0 ? row->work.operations / row->ms / 1e6 : 0,
+	       l->bound, row->ms > 0 ? 100 * l->bound / row->ms : 0);
 }
 
 static void print_json(const struct session *s, const struct roof *r, const struct line *lines,
