@@ -1,4 +1,4 @@
-/* fuse.h: between fuse_patterns.c, fuse_rows.c and fuse_attention.c. */
+/* fuse.h: between fuse_patterns.c, fuse_rows.c, fuse_attention.c and fuse_projections.c. */
 #ifndef PASSES_FUSE_H
 #define PASSES_FUSE_H
 
@@ -9,5 +9,8 @@ struct value *fuse_rows(struct pass_context *c, struct node *n);
 /* A matmul of a softmax by values: attention, or NULL. uses: of the first use_count values. */
 struct value *fuse_attention(struct pass_context *c, struct node *n, const int *uses,
 			     int use_count);
+/* Attention whose q, k and v are projections of one value: they become one matmul, or NULL. */
+struct value *fuse_projections(struct pass_context *c, struct node *n, const int *uses,
+			       int use_count);
 
 #endif
