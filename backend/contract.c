@@ -6,27 +6,8 @@
  *	      m by tiles of rows
  *	        the tile: sums in registers, all of k (or of the pass), then the epilogue
  *
- * The tile reads B once a step of k and A once a row; a row's address is a constant displacement. Sums run over k
- * in order, whatever the tile, so that results do not depend on how rows and columns are cut. */
-#include "backend/contract.h"
-
-struct tile {
-	int outer, inner, vectors; /* rows are outer * inner */
-	bool partial;              /* the last vector has lanes past n, masked by `tail` */
-};
-
-struct coder {
-	struct gen g;
-	struct contract c;
-	const struct contract_plan *plan;
-	struct tile tile;
-	LLVMValueRef tail;          /* mask of the last vector of a partial tile */
-	LLVMValueRef panels;        /* of the batch */
-	LLVMValueRef k_low, k_high; /* of the pass */
-	LLVMValueRef first, last;   /* whether the pass is; NULL: there is only one */
-	LLVMValueRef waiting;       /* address of a variable: where the tile's sums wait */
-	LLVMValueRef sums[COPIES_MAX];
-};
+ * The sums of the tile are in contract_step.c. */
+#include "backend/contract_code.h"
 
 static bool through_scratch(const struct coder *c)
 {
@@ -35,7 +16,12 @@ static bool through_scratch(const struct coder *c)
 
 static int n_axis(const struct coder *c) { return c->c.loops[c->c.n].loop->axis; }
 
-static LLVMTypeRef sum_type(struct coder *c) { return vector_of(c->g.e->f32, c->plan->lanes); }
+static int width_of(const struct coder *c) { return contract_width(&c->c, c->tile.vectors); }
+
+static int sum_count(const struct coder *c)
+{
+	return contract_height(&c->c, c->tile.outer * c->tile.inner) * width_of(c);
+}
 
 /* The value of a bound axis, for copy 0 and lane 0. */
 static LLVMValueRef axis_now(struct gen *g, int axis)
@@ -46,134 +32,30 @@ static LLVMValueRef axis_now(struct gen *g, int axis)
 	return NULL;
 }
 
-/* ---- operands ---- */
-
-/* Address of the panel that begins at the tile's first column, for row 0 of k. */
+/* Address of the panel that begins at the tile's first column. */
 static LLVMValueRef panel_base(struct coder *c)
 {
 	LLVMBuilderRef b = c->g.e->builder;
-	int64_t rows = c->c.k_total->value;
 	LLVMValueRef n = axis_now(&c->g, n_axis(c)), at = c->g.base[c->plan->packed];
 
 	if (c->panels)
-		at = LLVMBuildGEP2(b, c->g.e->f32, at, &c->panels, 1, "");
-	n = LLVMBuildMul(b, n, gen_i64(&c->g, rows), "");
-	return LLVMBuildGEP2(b, c->g.e->f32, at, &n, 1, "");
-}
-
-/* Vector u of B at `at`, a row of the first panel. */
-static LLVMValueRef load_packed(struct coder *c, LLVMValueRef at, int u)
-{
-	int64_t column = (int64_t)u * c->plan->lanes;
-	LLVMValueRef by = gen_i64(&c->g,
-				  column / PANEL * c->c.k_total->value * PANEL + column % PANEL),
-		     v;
-
-	at = LLVMBuildGEP2(c->g.e->builder, c->g.e->f32, at, &by, 1, "");
-	v = LLVMBuildLoad2(c->g.e->builder, sum_type(c), at, "");
-	LLVMSetAlignment(v, 4 * (unsigned)(c->plan->lanes < PANEL ? c->plan->lanes : PANEL));
-	return v;
-}
-
-static LLVMValueRef load_b(struct coder *c, LLVMValueRef panel, int u)
-{
-	return c->plan->packed >= 0 ? load_packed(c, panel, u)
-				    : gen_vector(&c->g, c->c.b, (struct copy){0, u});
-}
-
-/* Asks for what the tile reads PREFETCH_STEPS of k later: weights come from L3 or memory, and the hardware does not
- * look past the page. */
-static void prefetch_panels(struct coder *c, LLVMValueRef panel)
-{
-	enum { PREFETCH_STEPS = 32 };
-	struct emitter *e = c->g.e;
-	LLVMValueRef arg[4] = {NULL, LLVMConstInt(e->i32, 0, 0), LLVMConstInt(e->i32, 3, 0),
-			       LLVMConstInt(e->i32, 1, 0)};
-
-	for (int u = 0; u < c->tile.vectors; u++) {
-		int64_t column = (int64_t)u * c->plan->lanes;
-		LLVMValueRef by;
-
-		if (column % PANEL)
-			continue;
-		by = gen_i64(&c->g, column * c->c.k_total->value + (int64_t)PREFETCH_STEPS * PANEL);
-		arg[0] = LLVMBuildGEP2(e->builder, e->f32, panel, &by, 1, "");
-		emit_intrinsic(e, "llvm.prefetch", 1, &e->ptr, 4, arg);
-	}
-}
-
-/* ---- the sums ---- */
-
-static void multiply(struct coder *c, LLVMValueRef panel)
-{
-	LLVMValueRef b[COPIES_MAX];
-	int rows = c->tile.outer * c->tile.inner;
-
-	if (c->plan->prefetch)
-		prefetch_panels(c, panel);
-	for (int u = 0; u < c->tile.vectors; u++)
-		b[u] = load_b(c, panel, u);
-	for (int r = 0; r < rows; r++) {
-		LLVMValueRef a = gen_splat(&c->g, gen_value(&c->g, c->c.a, (struct copy){r, 0}));
-
-		for (int u = 0; u < c->tile.vectors; u++) {
-			LLVMValueRef *sum = &c->sums[r * c->tile.vectors + u];
-
-			*sum = emit_fma(c->g.e, a, b[u], *sum);
-		}
-	}
-}
-
-static void sum_over(struct coder *c, int depth, LLVMValueRef panel)
-{
-	struct gen *g = &c->g;
-	int count = c->tile.outer * c->tile.inner * c->tile.vectors, mark = memo_mark(g);
-	LLVMValueRef low = gen_i64(g, 0), high, at = panel;
-	struct loop l;
-
-	if (depth == c->c.k_count) {
-		multiply(c, panel);
-		memo_release(g, mark);
-		return;
-	}
-	high = gen_dim(g, c->c.k[depth].extent);
-	if (depth == 0 && c->first) {
-		low = c->k_low;
-		high = c->k_high;
-	}
-	gen_hoist(g, c->c.sum->arg[0], 0, 0);
-	if (loop_open(g, &l, low, high, 1, count, c->sums)) {
-		for (int i = 0; i < count; i++)
-			c->sums[i] = l.value[i];
-		axis_bind(g, c->c.k[depth].axis, l.index);
-		if (panel) {
-			LLVMValueRef by = gen_i64(g, c->c.k[depth].panel_step * PANEL);
-
-			by = LLVMBuildMul(g->e->builder, l.index, by, "");
-			at = LLVMBuildGEP2(g->e->builder, g->e->f32, panel, &by, 1, "");
-		}
-		sum_over(c, depth + 1, at);
-		axis_unbind(g, c->c.k[depth].axis);
-		loop_close(g, &l, c->sums);
-		for (int i = 0; i < count; i++)
-			c->sums[i] = l.value[i];
-	}
-	memo_release(g, mark);
+		at = contract_offset(c, at, c->panels);
+	n = LLVMBuildUDiv(b, n, gen_i64(&c->g, PANEL), "");
+	n = LLVMBuildMul(b, n, gen_i64(&c->g, contract_panel_bytes(c)), "");
+	return contract_offset(c, at, n);
 }
 
 /* ---- sums in scratch memory ---- */
 
 static LLVMValueRef waiting_at(struct coder *c, LLVMValueRef base, int64_t vector)
 {
-	LLVMValueRef by = gen_i64(&c->g, vector * c->plan->lanes);
-
-	return LLVMBuildGEP2(c->g.e->builder, c->g.e->f32, base, &by, 1, "");
+	return contract_offset(c, base, gen_i64(&c->g, vector * c->plan->lanes * 4));
 }
 
 static LLVMValueRef load_sum(struct coder *c, LLVMValueRef base, int64_t vector)
 {
-	LLVMValueRef v =
-		LLVMBuildLoad2(c->g.e->builder, sum_type(c), waiting_at(c, base, vector), "");
+	LLVMValueRef v = LLVMBuildLoad2(c->g.e->builder, contract_sum_type(c),
+					waiting_at(c, base, vector), "");
 
 	LLVMSetAlignment(v, 4 * (unsigned)c->plan->lanes);
 	return v;
@@ -181,7 +63,7 @@ static LLVMValueRef load_sum(struct coder *c, LLVMValueRef base, int64_t vector)
 
 static void store_sums(struct coder *c, LLVMValueRef base)
 {
-	for (int i = 0; i < c->tile.outer * c->tile.inner * c->tile.vectors; i++) {
+	for (int i = 0; i < sum_count(c); i++) {
 		LLVMValueRef s =
 			LLVMBuildStore(c->g.e->builder, c->sums[i], waiting_at(c, base, i));
 
@@ -193,8 +75,8 @@ static void store_sums(struct coder *c, LLVMValueRef base)
 static void begin_sums(struct coder *c, LLVMValueRef base)
 {
 	LLVMBuilderRef b = c->g.e->builder;
-	int count = c->tile.outer * c->tile.inner * c->tile.vectors;
-	LLVMValueRef zero = LLVMConstNull(sum_type(c));
+	int count = sum_count(c);
+	LLVMValueRef zero = LLVMConstNull(contract_sum_type(c));
 	LLVMBasicBlockRef from, load, join;
 
 	for (int i = 0; i < count; i++)
@@ -211,7 +93,7 @@ static void begin_sums(struct coder *c, LLVMValueRef base)
 	LLVMBuildBr(b, join);
 	LLVMPositionBuilderAtEnd(b, join);
 	for (int i = 0; i < count; i++) {
-		LLVMValueRef phi = LLVMBuildPhi(b, sum_type(c), "");
+		LLVMValueRef phi = LLVMBuildPhi(b, contract_sum_type(c), "");
 
 		LLVMAddIncoming(phi, &zero, &from, 1);
 		LLVMAddIncoming(phi, &c->sums[i], &load, 1);
@@ -221,10 +103,68 @@ static void begin_sums(struct coder *c, LLVMValueRef base)
 
 /* ---- the epilogue ---- */
 
-/* Stores vectors from..to of all rows of the block, whose sums are at sums[row * vectors]. */
-static void store_vectors(struct coder *c, const LLVMValueRef *sums, int from, int to,
-			  LLVMValueRef tail)
+/* load - zero is what counts, not what the multiply-adds took: with A = a + zero_a and B = b + zero_b,
+ *	sum a * b = sum A * B - zero_a * sum b - zero_b * sum A,    sum b = sum B - K * zero_b
+ * Vectors of i32; zeros are NULL where they are 0. */
+struct correction {
+	LLVMValueRef zero_a, zero_b, columns; /* sum b */
+};
+
+static LLVMValueRef zero_of(struct coder *c, const struct contract_operand *o, int bias,
+			    struct copy at)
 {
+	struct gen *g = &c->g;
+	LLVMBuilderRef b = g->e->builder;
+	LLVMValueRef v = value_int(g->e, DT_I32, g->lanes, bias), zero;
+
+	if (!o->zero)
+		return v;
+	zero = gen_vector(g, o->zero, at);
+	return o->negated ? LLVMBuildSub(b, v, zero, "") : LLVMBuildAdd(b, v, zero, "");
+}
+
+/* Of vector u of the tile, which is vector `at` of those that are stored together. sums: below the last row. */
+static struct correction column_correction(struct coder *c, const LLVMValueRef *sums, int u, int at)
+{
+	struct gen *g = &c->g;
+	LLVMBuilderRef b = g->e->builder;
+	struct correction to = {0};
+	LLVMValueRef count;
+
+	if (c->c.sums_a)
+		to.zero_b = zero_of(c, &c->c.b, contract_bias_b(&c->c), (struct copy){0, at});
+	if (!c->c.sums_b)
+		return to;
+	to.columns = c->panel ? contract_column_sums(c, u) : sums[u];
+	if (to.zero_b) {
+		count = LLVMBuildTrunc(b, gen_dim(g, c->c.k_total), g->e->i32, "");
+		count = LLVMBuildMul(b, gen_splat(g, count), to.zero_b, "");
+		to.columns = LLVMBuildSub(b, to.columns, count, "");
+	}
+	return to;
+}
+
+static LLVMValueRef corrected(struct coder *c, const struct correction *by, int row,
+			      LLVMValueRef sum, LLVMValueRef row_sum)
+{
+	LLVMBuilderRef b = c->g.e->builder;
+	LLVMValueRef zero;
+
+	if (by->columns) {
+		zero = zero_of(c, &c->c.a, contract_bias_a(&c->c), (struct copy){row, 0});
+		sum = LLVMBuildSub(b, sum, LLVMBuildMul(b, zero, by->columns, ""), "");
+	}
+	if (by->zero_b)
+		sum = LLVMBuildSub(b, sum, LLVMBuildMul(b, row_sum, by->zero_b, ""), "");
+	return sum;
+}
+
+/* Stores vectors from..to of all rows of the block, whose sums are at sums[row * width]; below: the sums of columns
+ * that stand below all rows of the tile. */
+static void store_vectors(struct coder *c, const LLVMValueRef *sums, const LLVMValueRef *below,
+			  int from, int to, LLVMValueRef tail)
+{
+	int width = width_of(c);
 	struct gen *g = &c->g;
 	int mark = memo_mark(g);
 	LLVMValueRef n = axis_now(g, n_axis(c)), tail_before = g->tail;
@@ -236,12 +176,20 @@ static void store_vectors(struct coder *c, const LLVMValueRef *sums, int from, i
 	g->unroll = to - from;
 	g->tail = tail;
 	was = axis_rebind(g, n_axis(c), n);
-	for (int r = 0; r < g->block; r++)
-		for (int u = from; u < to; u++)
+	for (int u = from; u < to; u++) {
+		struct correction by = column_correction(c, below, u, u - from);
+
+		for (int r = 0; r < g->block; r++) {
+			const LLVMValueRef *row = &sums[r * width];
+
 			memo_add(g, &note_of(&g->info, c->c.sum)->memo,
-				 (struct memo){.value = sums[r * c->tile.vectors + u],
+				 (struct memo){.value = corrected(c, &by, r, row[u],
+								  by.zero_b ? row[c->tile.vectors]
+									    : NULL),
 					       .b = (int16_t)r,
 					       .u = (int16_t)(u - from)});
+		}
+	}
 	gen_store(g, c->c.store);
 	axis_restore(g, n_axis(c), was);
 	g->tail = tail_before;
@@ -250,14 +198,14 @@ static void store_vectors(struct coder *c, const LLVMValueRef *sums, int from, i
 	memo_release(g, mark);
 }
 
-static void store_block(struct coder *c, const LLVMValueRef *sums)
+static void store_block(struct coder *c, const LLVMValueRef *sums, const LLVMValueRef *below)
 {
 	int whole = c->tile.vectors - c->tile.partial;
 
 	if (whole)
-		store_vectors(c, sums, 0, whole, NULL);
+		store_vectors(c, sums, below, 0, whole, NULL);
 	if (c->tile.partial)
-		store_vectors(c, sums, whole, c->tile.vectors, c->tail);
+		store_vectors(c, sums, below, whole, c->tile.vectors, c->tail);
 }
 
 static void set_block(struct gen *g, int outer_axis, int inner_axis, int outer, int inner)
@@ -281,10 +229,12 @@ static void store_rows(struct coder *c, LLVMValueRef base)
 {
 	struct gen *g = &c->g;
 	LLVMBuilderRef b = g->e->builder;
-	LLVMValueRef sums[COPIES_MAX], start[2], row, zero = gen_i64(g, 0);
+	LLVMValueRef sums[COPIES_MAX] = {NULL}, below[COPIES_MAX] = {NULL}, start[2], row,
+		     zero = gen_i64(g, 0);
 	struct axis_value was[2];
 	struct loop l[2];
-	int mark = memo_mark(g), size[2] = {c->tile.outer, c->tile.inner};
+	int mark = memo_mark(g), size[2] = {c->tile.outer, c->tile.inner}, width = width_of(c),
+	    rows = size[0] * size[1];
 
 	set_block(g, -1, -1, 1, 1);
 	for (int i = 0; i < 2; i++) {
@@ -297,11 +247,13 @@ static void store_rows(struct coder *c, LLVMValueRef base)
 	}
 	row = LLVMBuildMul(b, l[0].index, gen_i64(g, size[1]), "");
 	row = LLVMBuildAdd(b, row, l[1].index, "");
-	row = LLVMBuildMul(b, row, gen_i64(g, (int64_t)c->tile.vectors * c->plan->lanes), "");
-	row = LLVMBuildGEP2(b, g->e->f32, base, &row, 1, "");
-	for (int u = 0; u < c->tile.vectors; u++)
+	row = LLVMBuildMul(b, row, gen_i64(g, (int64_t)width * c->plan->lanes * 4), "");
+	row = contract_offset(c, base, row);
+	for (int u = 0; u < width; u++)
 		sums[u] = load_sum(c, row, u);
-	store_block(c, sums);
+	for (int u = 0; u < c->tile.vectors && contract_height(&c->c, rows) > rows; u++)
+		below[u] = load_sum(c, base, (int64_t)rows * width + u);
+	store_block(c, sums, below);
 	for (int i = 1; i >= 0; i--) {
 		if (row_axis(c, i) >= 0 && size[i] > 1)
 			axis_restore(g, row_axis(c, i), was[i]);
@@ -316,7 +268,7 @@ static void finish(struct coder *c, LLVMValueRef base)
 	LLVMBasicBlockRef done = NULL, then;
 
 	if (!through_scratch(c)) {
-		store_block(c, c->sums);
+		store_block(c, c->sums, &c->sums[c->tile.outer * c->tile.inner * width_of(c)]);
 		return;
 	}
 	store_sums(c, base);
@@ -351,11 +303,12 @@ static void emit_tile(struct coder *c, int outer, int inner)
 	else if (c->plan->tile_epilogue)
 		base = gen_scratch(g, dim_const(g->k->exprs->dims, 0));
 	begin_sums(c, base);
-	sum_over(c, 0, c->plan->packed >= 0 ? panel_base(c) : NULL);
+	c->panel = c->plan->packed >= 0 ? panel_base(c) : NULL;
+	contract_sum(c);
 	memo_release(g, mark);
 	finish(c, base);
 	if (c->plan->k_step) {
-		next = waiting_at(c, base, (int64_t)outer * inner * c->tile.vectors);
+		next = waiting_at(c, base, sum_count(c));
 		LLVMBuildStore(b, next, c->waiting);
 	}
 	set_block(g, -1, -1, 1, 1);
@@ -517,20 +470,20 @@ static void emit_columns(struct coder *c)
 	g->lanes = 1;
 }
 
-/* Where the panels of this batch begin, in elements. */
+/* Where the panels of this batch begin, in bytes. */
 static LLVMValueRef batch_offset(struct coder *c)
 {
 	struct gen *g = &c->g;
 	LLVMBuilderRef b = g->e->builder;
-	int64_t stride = (contract_extent(g->k, &c->c, c->c.n)->value + PANEL - 1) / PANEL * PANEL *
-			 c->c.k_total->value;
+	int64_t stride = (contract_extent(g->k, &c->c, c->c.n)->value + PANEL - 1) / PANEL *
+			 contract_panel_bytes(c);
 	LLVMValueRef sum = NULL;
 
 	for (int i = c->c.n - 1; i >= 0; i--) {
 		int axis = c->c.loops[i].loop->axis;
 		LLVMValueRef by = axis_now(g, axis);
 
-		if (!contract_uses(&g->info, c->c.b_at, axis))
+		if (!contract_uses(&g->info, c->c.b.at, axis))
 			continue;
 		by = LLVMBuildMul(b, by, gen_i64(g, stride), "");
 		sum = sum ? LLVMBuildAdd(b, sum, by, "") : by;

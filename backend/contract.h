@@ -1,12 +1,15 @@
 /* contract.h: the contraction driver: convolutions and matrix products by register tiles.
  *   contract_match.c  which kernels are sums of products, and what their loops are for
  *   contract_plan.c   tiles, blocks of k, tasks
- *   contract.c        code
+ *   contract_mac.c    multiply-adds of floats, bf16 and bytes
+ *   contract_step.c   code of the sum: operands, steps of k
+ *   contract.c        code of all around it
  * Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication"; convolutions as products over
  * shifted rows: Georganas et al. 2020, "Harnessing deep learning via a single building block". */
 #ifndef BACKEND_CONTRACT_H
 #define BACKEND_CONTRACT_H
 
+#include "backend/contract_mac.h"
 #include "backend/loops.h"
 #include "backend/packing.h"
 
@@ -15,12 +18,22 @@ enum contract_role { CONTRACT_BATCH, CONTRACT_N_OUTER, CONTRACT_N, CONTRACT_M };
 
 enum { CONTRACT_LOOPS_MAX = PACKING_AXES_MAX };
 
+/* One factor. Of sums of bytes it is i32(load) - zero, where zero does not change with k. */
+struct contract_operand {
+	const struct expr *load;
+	struct access *at;
+	const struct expr *zero; /* NULL: 0 */
+	bool negated;            /* load + zero */
+};
+
 /* out[..] = epilogue(sum over k of a * b). Loops stand as they are nested: batch, outer n, n, m. */
 struct contract {
 	const struct stmt *store;
-	const struct expr *sum, *a, *b; /* a, b: the loads that are multiplied */
-	struct access *a_at, *b_at;
+	const struct expr *sum;
+	const struct mac *mac;
+	struct contract_operand a, b;
 	bool constant_b;
+	bool sums_a, sums_b; /* the sums of rows of A, of columns of B are needed for zeros */
 	int count;
 	struct {
 		const struct stmt *loop;
@@ -32,13 +45,23 @@ struct contract {
 	struct {
 		int axis;
 		dim extent;
-		int64_t panel_step; /* k rows of a panel from one iteration to the next; B packed only */
+		int64_t panel_step; /* steps of a panel from one iteration to the next; B packed only */
 	} k[CONTRACT_LOOPS_MAX];
 	dim k_total;
+	int64_t panel_steps; /* in all of k: the innermost loop's extent rounded up to steps; B packed only */
 };
 
-/* Whether k is a contraction, by its index expressions. info: loops_analyze's, of k as it is. */
-bool contract_match(const struct kernel *k, struct loops_info *info, struct contract *c);
+/* Whether k is a contraction that is computed by this kind of multiply-add, by its expressions. info:
+ * loops_analyze's, of k as it is. */
+bool contract_match(const struct kernel *k, struct loops_info *info, enum contract_mac mac,
+		    struct contract *c);
+/* What is subtracted from an operand as its kind of multiply-add takes it, when that is known: see struct mac. */
+bool contract_known_zero(const struct contract_operand *o, int bias, int64_t *zero);
+int contract_bias_a(const struct contract *c); /* what is added to the elements of A */
+int contract_bias_b(const struct contract *c);
+/* Vectors of sums of a tile: a sum of A beside each row, a row of sums of B below them, where needed. */
+int contract_width(const struct contract *c, int vectors);
+int contract_height(const struct contract *c, int rows);
 /* Whether an address moves with the axis. */
 bool contract_uses(struct loops_info *info, const struct access *a, int axis);
 dim contract_extent(const struct kernel *k, const struct contract *c, int loop);

@@ -12,17 +12,16 @@ dim contract_extent(const struct kernel *k, const struct contract *c, int loop)
 struct search {
 	struct loops_info *info;
 	const struct expr *sum;
-	int count;
+	int count, stamp; /* other traversals count up from 0 */
 };
 
 static void find_sum(struct search *s, const struct expr *e)
 {
-	enum { STAMP = -1 }; /* other traversals count up from 0 */
 	struct note *n = note_of(s->info, e);
 
-	if (n->scanned == STAMP)
+	if (n->scanned == s->stamp)
 		return;
-	n->scanned = STAMP;
+	n->scanned = s->stamp;
 	if (e->op == EXPR_REDUCE) {
 		s->sum = e;
 		s->count++;
@@ -32,18 +31,104 @@ static void find_sum(struct search *s, const struct expr *e)
 		find_sum(s, e->arg[i]);
 }
 
+/* ---- operands ---- */
+
 /* A load that is in range without a mask, whose address is affine in the axes, and of what nobody writes here. */
 static bool is_plain_load(struct loops_info *info, const struct expr *e)
 {
 	const struct note *n = note_of(info, e);
 
-	if (e->op != EXPR_LOAD || e->type != DT_F32 || !n->access->safe || n->access->check_count ||
-	    n->buffers || dtype_bits(n->access->type) < 8)
+	if (e->op != EXPR_LOAD || !n->access->safe || n->access->check_count || n->buffers ||
+	    dtype_bits(n->access->type) < 8)
 		return false;
 	for (int i = 0; i < n->access->count; i++)
 		if (n->access->terms[i].value->op != EXPR_AXIS)
 			return false;
 	return true;
+}
+
+static bool is_byte(struct loops_info *info, const struct expr *e)
+{
+	return e->op == EXPR_CAST && e->type == DT_I32 && is_plain_load(info, e->arg[0]) &&
+	       (e->arg[0]->type == DT_I8 || e->arg[0]->type == DT_U8);
+}
+
+static bool changes_with_k(struct loops_info *info, const struct contract *c, const struct expr *e)
+{
+	for (int i = 0; i < c->sum->axis_count; i++)
+		if (note_of(info, e)->axes & axis_bit(info, c->sum->axes[i]))
+			return true;
+	return false;
+}
+
+/* i32(load), i32(load) - zero, i32(load) + zero, zero + i32(load) */
+static bool match_bytes(struct loops_info *info, const struct contract *c, const struct expr *e,
+			struct contract_operand *o)
+{
+	int load = 0;
+	const struct note *n;
+
+	if (is_byte(info, e)) {
+		o->load = e->arg[0];
+		return true;
+	}
+	if (e->type != DT_I32 || (e->op != EXPR_ADD && e->op != EXPR_SUB) || e->count != 2)
+		return false;
+	if (e->op == EXPR_ADD && !is_byte(info, e->arg[0]))
+		load = 1;
+	if (!is_byte(info, e->arg[load]))
+		return false;
+	o->load = e->arg[load]->arg[0];
+	o->zero = e->arg[!load];
+	o->negated = e->op == EXPR_ADD;
+	n = note_of(info, o->zero);
+	return !changes_with_k(info, c, o->zero) && !n->unsafe && !n->reduces && !n->buffers &&
+	       !n->vars;
+}
+
+static bool match_operand(struct loops_info *info, const struct contract *c, const struct expr *e,
+			  struct contract_operand *o)
+{
+	*o = (struct contract_operand){0};
+	if (c->mac->integer) {
+		if (!match_bytes(info, c, e, o))
+			return false;
+	} else if (e->type != DT_F32 || !is_plain_load(info, e) ||
+		   (c->mac->storage && note_of(info, e)->access->type != c->mac->storage)) {
+		return false;
+	} else {
+		o->load = e;
+	}
+	o->at = note_of(info, o->load)->access;
+	return true;
+}
+
+int contract_bias_a(const struct contract *c)
+{
+	return c->mac->integer && c->a.at->type == DT_I8 ? 128 : 0;
+}
+
+int contract_bias_b(const struct contract *c)
+{
+	return c->mac->integer && c->b.at->type == DT_U8 ? -128 : 0;
+}
+
+bool contract_known_zero(const struct contract_operand *o, int bias, int64_t *zero)
+{
+	*zero = bias;
+	if (!o->zero)
+		return true;
+	if (o->zero->op != EXPR_LITERAL)
+		return false;
+	*zero += o->negated ? -o->zero->i : o->zero->i;
+	return true;
+}
+
+int contract_width(const struct contract *c, int vectors) { return vectors + c->sums_a; }
+
+int contract_height(const struct contract *c, int rows)
+{
+	return rows + (c->sums_b && !c->constant_b);
 }
 
 /* ---- roles ---- */
@@ -64,19 +149,21 @@ static bool has_unit_stride(struct loops_info *info, const struct access *a, int
 	return used && coef && dim_is(coef, 1);
 }
 
-static bool is_constant(const struct kernel *k, int buffer)
+/* Panels hold elements as the multiply-adds take them. */
+static bool is_packable(const struct kernel *k, const struct contract *c)
 {
-	const struct value *v = k->buffers.at[buffer].value;
+	const struct value *v = k->buffers.at[c->b.at->buffer].value;
 
-	return v && v->def && v->def->op == OP_const && k->buffers.at[buffer].type.dtype == DT_F32;
+	return v && v->def && v->def->op == OP_const &&
+	       (c->mac->integer || c->mac->storage || c->b.at->type == DT_F32);
 }
 
 /* Constants are packed at compile time when all of the address is known then. */
 static bool can_pack(const struct kernel *k, const struct contract *c)
 {
-	const struct access *b = c->b_at;
+	const struct access *b = c->b.at;
 
-	if (!is_constant(k, b->buffer) || !dim_is_const(b->constant))
+	if (!is_packable(k, c) || !dim_is_const(b->constant))
 		return false;
 	for (int i = 0; i < b->count; i++)
 		if (!dim_is_const(b->terms[i].coef) ||
@@ -108,8 +195,8 @@ static bool assign_roles(struct loops_info *info, struct contract *c,
 
 	for (int i = 0; i < count; i++) {
 		int axis = loops[i]->axis;
-		bool in_a = contract_uses(info, c->a_at, axis),
-		     in_b = contract_uses(info, c->b_at, axis), used;
+		bool in_a = contract_uses(info, c->a.at, axis),
+		     in_b = contract_uses(info, c->b.at, axis), used;
 
 		if (!access_coef(info, out, axis, &used))
 			return false;
@@ -122,7 +209,7 @@ static bool assign_roles(struct loops_info *info, struct contract *c,
 				  : in_a       ? CONTRACT_M
 					       : CONTRACT_N_OUTER;
 		if (role[i] == CONTRACT_N_OUTER && has_unit_stride(info, out, axis) &&
-		    (c->constant_b || has_unit_stride(info, c->b_at, axis)))
+		    (c->constant_b || has_unit_stride(info, c->b.at, axis)))
 			n = i;
 	}
 	if (n < 0)
@@ -148,8 +235,8 @@ static bool add_k_loops(struct loops_info *info, struct contract *c)
 	c->k_total = dim_const(p->dims, 1);
 	for (int i = 0; i < c->sum->axis_count; i++) {
 		int axis = c->sum->axes[i];
-		dim a = access_coef(info, c->a_at, axis, &used),
-		    b = access_coef(info, c->b_at, axis, &used), extent = p->axes[axis].extent;
+		dim a = access_coef(info, c->a.at, axis, &used),
+		    b = access_coef(info, c->b.at, axis, &used), extent = p->axes[axis].extent;
 
 		if (c->k_count == CONTRACT_LOOPS_MAX)
 			return false;
@@ -168,20 +255,61 @@ static bool add_k_loops(struct loops_info *info, struct contract *c)
 		a_before = a;
 		b_before = b;
 	}
-	for (int64_t i = c->k_count - 1, step = 1; i >= 0 && c->constant_b; i--) {
-		c->k[i].panel_step = step;
-		step *= c->k[i].extent->value;
+	c->panel_steps = 1;
+	for (int i = c->k_count - 1; i >= 0 && c->constant_b; i--) {
+		int64_t n = c->k[i].extent->value;
+
+		c->k[i].panel_step = c->panel_steps;
+		c->panel_steps *= i == c->k_count - 1 ? (n + c->mac->k - 1) / c->mac->k : n;
 	}
 	return true;
 }
 
-bool contract_match(const struct kernel *k, struct loops_info *info, struct contract *c)
+/* A step of several k reads neighbours of A. */
+static bool steps_fit(struct loops_info *info, const struct contract *c)
+{
+	return c->mac->k == 1 ||
+	       (c->k_count && has_unit_stride(info, c->a.at, c->k[c->k_count - 1].axis));
+}
+
+/* The zero of a factor must not change with the loops of the other. */
+static bool zero_fits(struct loops_info *info, const struct contract *c,
+		      const struct contract_operand *o, bool of_a)
+{
+	for (int i = 0; o->zero && i < c->count; i++)
+		if ((of_a ? c->loops[i].role == CONTRACT_N : c->loops[i].role == CONTRACT_M) &&
+		    note_of(info, o->zero)->axes & axis_bit(info, c->loops[i].loop->axis))
+			return false;
+	return true;
+}
+
+/* Tries e, a product, with a as A. */
+static bool match_product(const struct kernel *k, struct loops_info *info, struct contract *c,
+			  const struct expr *a, const struct expr *b,
+			  const struct stmt *const *loops, int count)
+{
+	int64_t zero;
+
+	if (!match_operand(info, c, a, &c->a) || !match_operand(info, c, b, &c->b))
+		return false;
+	c->constant_b = can_pack(k, c);
+	c->k_count = 0;
+	if (!assign_roles(info, c, loops, count) || !add_k_loops(info, c) || !steps_fit(info, c) ||
+	    !zero_fits(info, c, &c->a, true) || !zero_fits(info, c, &c->b, false))
+		return false;
+	c->sums_a = !contract_known_zero(&c->b, contract_bias_b(c), &zero) || zero;
+	c->sums_b = !contract_known_zero(&c->a, contract_bias_a(c), &zero) || zero;
+	return true;
+}
+
+bool contract_match(const struct kernel *k, struct loops_info *info, enum contract_mac mac,
+		    struct contract *c)
 {
 	const struct stmt *loops[CONTRACT_LOOPS_MAX], *s = k->body;
-	struct search search = {.info = info};
+	struct search search = {.info = info, .stamp = -1 - (int)mac};
 	int count = 0;
 
-	*c = (struct contract){0};
+	*c = (struct contract){.mac = &mac_table[mac]};
 	if (!s || s->next)
 		return false;
 	for (; s && s->kind == STMT_FOR && s->par && !s->next; s = s->body) {
@@ -198,16 +326,9 @@ bool contract_match(const struct kernel *k, struct loops_info *info, struct cont
 		return false;
 	c->store = s;
 	c->sum = search.sum;
-	for (int swap = 0; swap < 2; swap++) {
-		c->a = c->sum->arg[0]->arg[swap];
-		c->b = c->sum->arg[0]->arg[!swap];
-		if (!is_plain_load(info, c->a) || !is_plain_load(info, c->b))
-			return false;
-		c->a_at = note_of(info, c->a)->access;
-		c->b_at = note_of(info, c->b)->access;
-		c->constant_b = can_pack(k, c);
-		if (assign_roles(info, c, loops, count))
-			return add_k_loops(info, c);
-	}
+	for (int swap = 0; swap < 2; swap++)
+		if (match_product(k, info, c, c->sum->arg[0]->arg[swap], c->sum->arg[0]->arg[!swap],
+				  loops, count))
+			return true;
 	return false;
 }

@@ -8,6 +8,7 @@
 struct planner {
 	const struct kernel *k;
 	const struct target *t;
+	struct loops_info *info;
 	struct contract c;
 	struct contract_plan plan;
 	int64_t extent[CONTRACT_LOOPS_MAX]; /* of the loops; a guess where symbolic */
@@ -39,12 +40,15 @@ static bool rows_collide(const struct planner *p, int rows)
 	return p->row_bytes && p->k_total > 64 && rows * distance > 6 * 4096;
 }
 
-/* Cycles of one step of k in a tile: two multiply-adds and two loads a cycle, 4 cycles from an addition to the
+/* Cycles of one step of k in a tile: two operations and two loads a cycle, 4 cycles from an addition to the
  * next into the same sum, 32 bytes a cycle of B from L2. */
 static double tile_cycles(const struct planner *p, int rows, int vectors)
 {
-	double add = rows * vectors / 2.0, load = (rows + vectors) / 2.0,
-	       stream = (double)vectors * p->t->vector_bytes / 32, most = 4;
+	const struct mac *mac = p->c.mac;
+	int sums = contract_height(&p->c, rows) * contract_width(&p->c, vectors);
+	double add = (sums * mac->work + (rows + vectors) * mac->split) / 2.0,
+	       load = (rows + vectors) / 2.0, stream = (double)vectors * p->t->vector_bytes / 32,
+	       most = 4;
 
 	most = add > most ? add : most;
 	most = load > most ? load : most;
@@ -68,7 +72,7 @@ static double cost(const struct planner *p, int outer, int inner, int vectors)
 			(i & 1 ? a % outer > 0 : a / outer) * (i & 2 ? b % inner > 0 : b / inner);
 		int rows = (int)((i & 1 ? a % outer : outer) * (i & 2 ? b % inner : inner));
 
-		epilogue = (20.0 + rows * vectors * 3) / p->k_total;
+		epilogue = (20.0 + rows * vectors * 3) * p->c.mac->k / p->k_total;
 		sum += (double)(times * full) * (tile_cycles(p, rows, vectors) + epilogue);
 		if (rest)
 			sum += (double)times * (tile_cycles(p, rows, rest_vectors) + epilogue);
@@ -81,9 +85,10 @@ static double cost(const struct planner *p, int outer, int inner, int vectors)
 static bool tile_fits(const struct planner *p, int rows, int vectors)
 {
 	bool panels = p->plan.packed < 0 || vectors * p->plan.lanes % PANEL == 0;
+	int parts = p->c.mac->parts,
+	    sums = contract_height(&p->c, rows) * contract_width(&p->c, vectors);
 
-	return panels && rows * vectors + vectors + 1 <= registers(p->t) &&
-	       rows * vectors <= COPIES_MAX;
+	return panels && sums + vectors * parts + parts <= registers(p->t) && sums <= COPIES_MAX;
 }
 
 /* Calls found(p, outer, inner, vectors) for every tile that fits the registers. */
@@ -133,18 +138,21 @@ static void keep_best(struct planner *p, int outer, int inner, int vectors, void
 /* B's part for one tile of columns should stay in L2 while the rows go by. */
 static void choose_k_step(struct planner *p)
 {
-	int64_t wide = (int64_t)p->plan.vectors * p->plan.lanes, rows = 1, inner = 1, step;
+	int64_t wide = (int64_t)p->plan.vectors * p->plan.lanes, rows = 1, inner = 1, step,
+		element = 4 / p->c.mac->k;
 
 	for (int i = p->c.n + 1; i < p->c.count; i++)
 		rows *= p->extent[i];
 	if (!p->c.k_count || rows <= (int64_t)p->plan.rows[0] * p->plan.rows[1] ||
-	    (double)wide * 4 * p->k_total <= (double)p->t->l2 * 0.4)
+	    (double)wide * element * p->k_total <= (double)p->t->l2 * 0.4)
 		return;
 	for (int i = 1; i < p->c.k_count; i++)
 		inner *= extent_or(p->c.k[i].extent, GUESS);
-	step = p->t->l2 / 4 / (wide * 4 * inner);
+	step = p->t->l2 / 4 / (wide * element * inner);
+	if (p->c.k_count == 1)
+		step -= step % p->c.mac->k;
 	if (step < 1)
-		step = 1;
+		step = p->c.k_count == 1 ? p->c.mac->k : 1;
 	if (step < extent_or(p->c.k[0].extent, GUESS))
 		p->plan.k_step = (int)step;
 }
@@ -202,7 +210,7 @@ static void choose_tasks(struct planner *p)
 		rows *= (double)p->extent[i];
 	for (int i = 0; i < c->n; i++)
 		batch *= (double)p->extent[i];
-	b_bytes = columns * p->k_total * 4;
+	b_bytes = columns * p->k_total * 4 / c->mac->k;
 	total = batch * rows * columns * p->k_total;
 	p->plan.prefetch = p->plan.packed >= 0 && b_bytes > (double)p->t->l2 / 2;
 	want = total / 32;
@@ -233,24 +241,25 @@ static int64_t row_bytes(struct loops_info *info, const struct contract *c)
 {
 	bool used;
 	dim coef = is_row(c, c->count - 1)
-			   ? access_coef(info, c->a_at, c->loops[c->count - 1].loop->axis, &used)
+			   ? access_coef(info, c->a.at, c->loops[c->count - 1].loop->axis, &used)
 			   : NULL;
 
-	return coef && dim_is_const(coef) ? coef->value * dtype_bits(c->a_at->type) / 8 : 0;
+	return coef && dim_is_const(coef) ? coef->value * dtype_bits(c->a.at->type) / 8 : 0;
 }
 
+/* The planner for one kind of multiply-add. */
 static bool open_planner(struct planner *p, const struct kernel *k, const struct target *t,
-			 struct loops_info *info)
+			 struct loops_info *info, enum contract_mac mac)
 {
-	*p = (struct planner){.k = k, .t = t};
-	if (!contract_match(k, info, &p->c))
+	*p = (struct planner){.k = k, .t = t, .info = info, .plan.mac = mac};
+	if (!mac_table[mac].offered(t) || !contract_match(k, info, mac, &p->c))
 		return false;
 	for (int i = 0; i < p->c.count; i++)
 		p->extent[i] = extent_or(contract_extent(k, &p->c, i), GUESS);
 	p->k_total = (double)extent_or(p->c.k_total, GUESS);
 	p->row_bytes = row_bytes(info, &p->c);
 	p->plan.lanes = t->vector_bytes / 4;
-	p->plan.packed = p->c.constant_b ? p->c.b_at->buffer : -1;
+	p->plan.packed = p->c.constant_b ? p->c.b.at->buffer : -1;
 	p->plan.tile_epilogue = epilogue_weight(info, &p->c) > 8;
 	return p->extent[p->c.n] >= 8 && p->k_total >= 2;
 }
@@ -261,8 +270,11 @@ bool contract_choose(struct kernel *k, const struct target *t)
 	struct loops_info info;
 	struct planner p;
 	double best = INFINITY;
-	bool ok = loops_analyze(k, &scratch, &info) && open_planner(&p, k, t, &info);
+	bool ok = false;
 
+	if (loops_analyze(k, &scratch, &info))
+		for (int mac = 0; mac < MAC_COUNT && !ok; mac++)
+			ok = open_planner(&p, k, t, &info, (enum contract_mac)mac);
 	if (ok) {
 		each_tile(&p, keep_best, &best);
 		choose_k_step(&p);
@@ -289,8 +301,9 @@ static void keep_all(struct planner *p, int outer, int inner, int vectors, void 
 	one.plan.rows[1] = inner;
 	one.plan.vectors = vectors;
 	one.plan.tile_epilogue = l->count % 2;
-	if (l->count % 3 == 2 && p->c.k_count && extent_or(p->c.k[0].extent, GUESS) > 2)
-		one.plan.k_step = 2;
+	if (l->count % 3 == 2 && p->c.k_count &&
+	    extent_or(p->c.k[0].extent, GUESS) > 2 * p->c.mac->k)
+		one.plan.k_step = p->c.k_count == 1 ? 2 * p->c.mac->k : 2;
 	if (l->count % 2)
 		choose_tasks(&one);
 	else
@@ -307,8 +320,10 @@ int contract_enumerate(const struct kernel *k, const struct target *t, struct pl
 	struct planner p;
 	struct list l = {out, room, 0};
 
-	if (loops_analyze(k, &scratch, &info) && open_planner(&p, k, t, &info))
-		each_tile(&p, keep_all, &l);
+	if (loops_analyze(k, &scratch, &info))
+		for (int mac = 0; mac < MAC_COUNT; mac++)
+			if (open_planner(&p, k, t, &info, (enum contract_mac)mac))
+				each_tile(&p, keep_all, &l);
 	arena_free(&scratch);
 	return l.count;
 }
@@ -356,10 +371,13 @@ bool contract_analyze(const struct kernel *k, struct arena *a, struct loops_info
 {
 	struct dim_pool *d = k->exprs->dims;
 	const struct contract_plan *plan = &k->plan.contract;
-	int64_t row = (int64_t)plan->vectors * plan->lanes * 4;
+	int64_t row, tile_rows;
 
-	if (!loops_analyze(k, a, info) || !contract_match(k, info, c))
+	if (!loops_analyze(k, a, info) || !contract_match(k, info, plan->mac, c))
 		return false;
+	row = (int64_t)contract_width(c, plan->vectors) * plan->lanes * 4;
+	tile_rows = contract_height(c, plan->rows[0] * plan->rows[1]);
+	add_word(info, c->k_total);
 	for (int i = 0; i < plan->task_count; i++) {
 		struct task_axis *t = &info->tasks[info->task_count++];
 		dim extent = k->exprs->axes[plan->tasks[i].axis].extent;
@@ -368,10 +386,11 @@ bool contract_analyze(const struct kernel *k, struct arena *a, struct loops_info
 					dim_ceildiv(d, extent, dim_const(d, plan->tasks[i].step))};
 		add_word(info, t->count);
 	}
-	if (plan->k_step)
-		info->scratch_bytes = dim_mul(d, task_rows(k, c), dim_const(d, row));
+	if (plan->k_step) /* tiles may have one row */
+		info->scratch_bytes =
+			dim_mul(d, task_rows(k, c), dim_const(d, row * contract_height(c, 1)));
 	else if (plan->tile_epilogue)
-		info->scratch_bytes = dim_const(d, row * plan->rows[0] * plan->rows[1]);
+		info->scratch_bytes = dim_const(d, row * tile_rows);
 	return true;
 }
 
@@ -380,7 +399,7 @@ bool contract_analyze(const struct kernel *k, struct arena *a, struct loops_info
 static struct packing_axis packing_axis(struct loops_info *info, const struct contract *c, int axis)
 {
 	bool used;
-	dim coef = access_coef(info, c->b_at, axis, &used);
+	dim coef = access_coef(info, c->b.at, axis, &used);
 
 	return (struct packing_axis){info->k->exprs->axes[axis].extent->value, coef->value};
 }
@@ -398,11 +417,16 @@ void contract_packing(const struct kernel *k, struct packing *out)
 	if (!contract_analyze(k, &scratch, &info, &c))
 		BUG("kernel %s: its plan does not fit", k->name);
 	out->buffer = k->plan.contract.packed;
-	out->start = c.b_at->constant->value;
+	out->type = c.b.at->type;
+	out->group = c.mac->k;
+	out->steps = c.panel_steps;
+	out->run = c.k_count ? c.k[c.k_count - 1].extent->value : 1;
+	out->sums = c.mac->integer;
+	out->start = c.b.at->constant->value;
 	out->columns = contract_extent(k, &c, c.n)->value;
-	out->column_stride = access_coef(&info, c.b_at, c.loops[c.n].loop->axis, &used)->value;
+	out->column_stride = access_coef(&info, c.b.at, c.loops[c.n].loop->axis, &used)->value;
 	for (int i = 0; i < c.n; i++)
-		if (contract_uses(&info, c.b_at, c.loops[i].loop->axis))
+		if (contract_uses(&info, c.b.at, c.loops[i].loop->axis))
 			out->batch[out->batch_count++] =
 				packing_axis(&info, &c, c.loops[i].loop->axis);
 	for (int i = 0; i < c.sum->axis_count; i++)

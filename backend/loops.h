@@ -229,6 +229,10 @@ LLVMValueRef gen_and(struct gen *g, LLVMValueRef a,
 
 LLVMValueRef gen_variable(struct gen *g, int var, struct copy c);
 LLVMValueRef gen_load(struct gen *g, const struct expr *e, struct copy c);
+/* Where lane 0 of a copy of a load is; not of packed types. */
+LLVMValueRef gen_address(struct gen *g, const struct expr *load, struct copy c);
+/* The vector of neighbours from `at` on as they are in memory: zeros past the tail. */
+LLVMValueRef gen_load_memory(struct gen *g, enum dtype t, LLVMValueRef at);
 void gen_access_prefix(struct gen *g, struct access *a);
 /* Ends the reuse of loads. */
 void gen_forget_loaded(struct gen *g);

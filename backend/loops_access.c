@@ -525,6 +525,19 @@ LLVMValueRef gen_load(struct gen *g, const struct expr *e, struct copy c)
 	return v;
 }
 
+LLVMValueRef gen_address(struct gen *g, const struct expr *load, struct copy c)
+{
+	return place_of(g, note_of(&g->info, load)->access, c).at;
+}
+
+LLVMValueRef gen_load_memory(struct gen *g, enum dtype t, LLVMValueRef at)
+{
+	struct access a = {.type = t};
+	struct place p = {.a = &a, .at = at};
+
+	return load_vector(g, &p, g->tail);
+}
+
 /* ---- stores ---- */
 
 struct pending {

@@ -1,14 +1,16 @@
 /* packing.c: writes constants in panels. */
 #include "backend/packing.h"
 
+#include <string.h>
+
+int64_t packing_panel_bytes(const struct packing *p) { return (p->steps + p->sums) * STEP_BYTES; }
+
 int64_t packing_bytes(const struct packing *p)
 {
-	int64_t n = (p->columns + PANEL - 1) / PANEL * PANEL * 4;
+	int64_t n = (p->columns + PANEL - 1) / PANEL * packing_panel_bytes(p);
 
 	for (int i = 0; i < p->batch_count; i++)
 		n *= p->batch[i].extent;
-	for (int i = 0; i < p->k_count; i++)
-		n *= p->k[i].extent;
 	return n;
 }
 
@@ -25,32 +27,56 @@ static bool advance(const struct packing_axis *axes, int count, int64_t *index, 
 	return false;
 }
 
-static bool write_panel(const struct packing *p, const float *from, int64_t width,
+/* Element j of all columns into a step; adds them up where there are sums. */
+static void put_row(const struct packing *p, const char *from, int64_t width, int j, char *step,
+		    int32_t *sums)
+{
+	int64_t bytes = 4 / p->group, stride = p->column_stride * bytes;
+
+	for (int i = 0; i < width; i++, from += stride) {
+		char *to = step + i * 4 + j * bytes;
+
+		switch (bytes) {
+		case 4: memcpy(to, from, 4); break;
+		case 2: memcpy(to, from, 2); break;
+		default:
+			*to = p->type == DT_U8 ? (char)(*from ^ 0x80) : *from;
+			sums[i] += (signed char)*to;
+		}
+	}
+}
+
+static bool write_panel(const struct packing *p, const char *from, int64_t width,
 			bool (*write)(void *self, const void *data, int64_t size), void *self)
 {
-	enum { ROWS = 256 };
-	float block[ROWS][PANEL];
-	int64_t index[PACKING_AXES_MAX] = {0}, at = 0;
+	enum { STEPS = 256 };
+	char block[STEPS][STEP_BYTES];
+	int32_t sums[PANEL] = {0};
+	int64_t index[PACKING_AXES_MAX] = {0}, at = 0, left = p->run, bytes = 4 / p->group;
 	bool more = true;
 
 	while (more) {
-		int rows = 0;
+		int steps = 0;
 
-		for (; rows < ROWS && more; rows++) {
-			for (int j = 0; j < PANEL; j++)
-				block[rows][j] = j < width ? from[at + j * p->column_stride] : 0;
-			more = advance(p->k, p->k_count, index, &at);
+		memset(block, 0, sizeof(block));
+		for (; steps < STEPS && more; steps++) {
+			for (int j = 0; j < p->group && left; j++, left--) {
+				put_row(p, from + at * bytes, width, j, block[steps], sums);
+				more = advance(p->k, p->k_count, index, &at);
+			}
+			if (!left)
+				left = p->run;
 		}
-		if (!write(self, block, (int64_t)sizeof(block[0]) * rows))
+		if (!write(self, block, (int64_t)steps * STEP_BYTES))
 			return false;
 	}
-	return true;
+	return !p->sums || write(self, sums, sizeof(sums));
 }
 
-bool packing_write(const struct packing *p, const float *from,
+bool packing_write(const struct packing *p, const void *from,
 		   bool (*write)(void *self, const void *data, int64_t size), void *self)
 {
-	int64_t index[PACKING_AXES_MAX] = {0}, at = p->start;
+	int64_t index[PACKING_AXES_MAX] = {0}, at = p->start, bytes = 4 / p->group;
 
 	if (!packing_bytes(p))
 		return true;
@@ -58,7 +84,8 @@ bool packing_write(const struct packing *p, const float *from,
 		for (int64_t n = 0; n < p->columns; n += PANEL) {
 			int64_t left = p->columns - n;
 
-			if (!write_panel(p, from + at + n * p->column_stride,
+			if (!write_panel(p,
+					 (const char *)from + (at + n * p->column_stride) * bytes,
 					 left < PANEL ? left : PANEL, write, self))
 				return false;
 		}

@@ -4,20 +4,28 @@
 
 #include "ir/kernel.h"
 
-enum { PANEL = 16 /* columns */, PACKING_AXES_MAX = 12 };
+enum { PANEL = 16 /* columns */, STEP_BYTES = PANEL * 4, PACKING_AXES_MAX = 12 };
 
-/* How the packed operand stands in memory: panels of 16 columns, [batch..][n / 16][k][16], zeros past n. */
+/* How the packed operand stands in memory: panels of 16 columns, [batch..][n / 16][k / group][16][group], zeros past
+ * n and past each run of k. The group of a column has 4 bytes: an f32, two bf16, four signed bytes (unsigned ones
+ * less 128). The panels of bytes end with the sum of each column, i32[16]. */
 struct packing {
-	int buffer;                            /* of the kernel; -1: nothing is packed */
+	int buffer; /* of the kernel; -1: nothing is packed */
+	enum dtype type;
+	int group;
+	int sums; /* whether columns are summed */
+	int64_t run,
+		steps; /* elements of k between which groups do not reach; groups in all of k */
 	int64_t columns, column_stride, start; /* strides in elements of the constant */
 	int batch_count, k_count;
 	struct packing_axis {
 		int64_t extent, stride;
 	} batch[PACKING_AXES_MAX], k[PACKING_AXES_MAX];
 };
+int64_t packing_panel_bytes(const struct packing *p);
 int64_t packing_bytes(const struct packing *p);
-/* Writes the panels of a constant of f32 in order; false: write failed. */
-bool packing_write(const struct packing *p, const float *from,
+/* Writes the panels of a constant in order; false: write failed. */
+bool packing_write(const struct packing *p, const void *from,
 		   bool (*write)(void *self, const void *data, int64_t size), void *self);
 /* The packing that a kernel's plan asks for (contract_plan.c); buffer -1 when its driver packs nothing. */
 void contract_packing(const struct kernel *k, struct packing *out);

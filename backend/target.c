@@ -265,6 +265,23 @@ static bool parse_list(const char *text, struct arena *a, struct targets *out, s
 	return true;
 }
 
+/* Processors on which an instruction is as fast as its level promises, or not at all: by scheduling model. */
+static double bf16_rate(const char *tune)
+{
+	static const struct {
+		const char *tune;
+		double rate;
+	} table[] = {
+		{"znver4", 2},           {"znver5", 2},          {"cooperlake", 0.5},
+		{"sapphirerapids", 0.5}, {"emeraldrapids", 0.5}, {"graniterapids", 0.5},
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+		if (!strcmp(tune, table[i].tune))
+			return table[i].rate;
+	return 1; /* a level without a name of a processor runs on all of them */
+}
+
 static bool resolve_triple(const char *triple, struct target *t, struct arena *a, struct diag *d)
 {
 	if (!triple)
@@ -278,6 +295,7 @@ static bool resolve_triple(const char *triple, struct target *t, struct arena *a
 				"--cpu %s does not belong to --target %s", target_level(a, t),
 				triple);
 	t->fork_work = 100000; /* about 20 us of vector work */
+	t->bf16_rate = bf16_rate(t->tune);
 	t->spec = spec_text(a, t);
 	t->host = runs_here(t);
 	return true;

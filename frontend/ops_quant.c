@@ -151,25 +151,48 @@ static bool import_qlinear_matmul(struct site *s)
 	return site_out(s, 0, quantize(s, "f32(a) * b", 3, in, type_of(s->in[7])));
 }
 
-/* Weight zero points and scales: one, or one for each output channel, the first axis. */
-static struct value *for_filters(struct site *s, struct value *p, const struct value *w)
+/* x with the window's pads, which stand for the number 0: they hold the zero point. */
+static struct value *integer_pad(struct site *s, const struct window *win, struct value *x,
+				 struct value *zero)
 {
-	return along(s, p, w, 0, 0);
+	int64_t known = 0;
+	int count = 1;
+	if (!zero || value_ints(zero, 1, &known, &count))
+		return window_pad(s, win, x, (double)known);
+	dim dims[HONE_MAX_RANK];
+	for (int i = 0; i < rank_of(x); i++)
+		dims[i] = i == 0 || i == rank_of(x) - 1 ? dim_int(s, 1) : x->type.dims[i];
+	struct value *ones = expand_to(s, int_scalar(s, type_of(x), 1), rank_of(x), dims);
+	struct value *inside = window_pad(s, win, ones, 0), *padded = window_pad(s, win, x, 0);
+	return inside == ones ? padded
+			      : map3(s, "a != 0 ? b : c", type_of(x), inside, padded, zero);
+}
+
+/* Moved and padded as they are in memory, then made numbers: these maps cost nothing in a contraction of bytes.
+ * Result channels-last, i32. wz: a scalar, or a number for each output channel. */
+static struct value *integer_convolve(struct site *s, struct value *x, struct value *xz,
+				      struct value *w, struct value *wz)
+{
+	struct window win;
+	if (!convolution_read(s, x, w, &win))
+		return NULL;
+	xz = xz ? reshape(s, xz, 0, NULL) : NULL;
+	wz = for_columns(s, wz);
+	x = integer_pad(s, &win, channels_last(s, x), xz);
+	w = filters_last(s, w);
+	return x && w ? convolve_padded(s, &win, centered(s, x, xz), centered(s, w, wz)) : NULL;
 }
 
 static bool import_conv_integer(struct site *s)
 {
-	struct value *x = s->in[0], *w = s->in[1], *xz = site_in(s, 2), *wz = site_in(s, 3);
-	x = centered(s, x, xz ? reshape(s, xz, 0, NULL) : NULL);
-	w = centered(s, w, wz ? for_filters(s, wz, w) : NULL);
-	return site_out(s, 0, channels_first(s, convolve(s, x, w)));
+	struct value *y = integer_convolve(s, s->in[0], site_in(s, 2), s->in[1], site_in(s, 3));
+	return site_out(s, 0, channels_first(s, y));
 }
 
 static bool import_qlinear_conv(struct site *s)
 {
-	struct value *x = s->in[0], *w = s->in[3], *bias = site_in(s, 8);
-	x = centered(s, x, reshape(s, s->in[2], 0, NULL));
-	struct value *sum = convolve(s, x, centered(s, w, for_filters(s, s->in[5], w)));
+	struct value *bias = site_in(s, 8);
+	struct value *sum = integer_convolve(s, s->in[0], s->in[2], s->in[3], s->in[5]);
 	if (bias)
 		sum = map2(s, "a + b", DT_I32, sum, bias);
 	/* channels are last here, so a vector of scales broadcasts */

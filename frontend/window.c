@@ -137,27 +137,42 @@ struct value *per_channel(struct site *s, struct value *v, int rank)
 	return reshape(s, v, rank - 1, dims);
 }
 
-struct value *convolve(struct site *s, struct value *x, struct value *w)
+bool convolution_read(struct site *s, struct value *x, struct value *w, struct window *win)
 {
-	struct window win;
-	int perm[HONE_MAX_RANK];
 	if (!x || !w)
-		return NULL;
-	int rank = rank_of(x);
-	if (rank_of(w) != rank) {
-		site_invalid(s, "the weight has %d axes, the operand %d", rank_of(w), rank);
-		return NULL;
-	}
-	if (!window_read(s, x, w->type.dims + 2, &win))
-		return NULL;
+		return false;
+	if (rank_of(w) != rank_of(x))
+		return site_invalid(s, "the weight has %d axes, the operand %d", rank_of(w),
+				    rank_of(x));
+	return window_read(s, x, w->type.dims + 2, win);
+}
+
+struct value *filters_last(struct site *s, struct value *w)
+{
+	int perm[HONE_MAX_RANK], rank = rank_of(w);
 	for (int i = 0; i < rank - 2; i++)
 		perm[i] = i + 2;
 	perm[rank - 2] = 1;
 	perm[rank - 1] = 0;
-	struct value *in[2] = {window_pad(s, &win, channels_last(s, x), 0), transpose(s, w, perm)};
-	struct attrs_conv a = {.stride = {win.axes, win.stride},
-			       .dilation = {win.axes, win.dilation},
+	return transpose(s, w, perm);
+}
+
+struct value *convolve_padded(struct site *s, const struct window *win, struct value *x,
+			      struct value *w)
+{
+	struct value *in[2] = {x, w};
+	struct attrs_conv a = {.stride = {win->axes, (int64_t *)win->stride},
+			       .dilation = {win->axes, (int64_t *)win->dilation},
 			       .group = attr_int(s, "group", 1)};
-	struct node *n = add_node(s, OP_conv, 2, in, &a);
+	struct node *n = x && w ? add_node(s, OP_conv, 2, in, &a) : NULL;
 	return n ? n->out[0] : NULL;
+}
+
+struct value *convolve(struct site *s, struct value *x, struct value *w)
+{
+	struct window win;
+	if (!convolution_read(s, x, w, &win))
+		return NULL;
+	return convolve_padded(s, &win, window_pad(s, &win, channels_last(s, x), 0),
+			       filters_last(s, w));
 }

@@ -31,5 +31,12 @@ struct value *per_channel(struct site *s, struct value *v, int rank);
 /* The convolution the node's attributes describe, x [N,C,D..] and w [M,C/group,K..]; result
  * channels-last. NULL: reported. */
 struct value *convolve(struct site *s, struct value *x, struct value *w);
+/* Its parts, for operands that are changed in between: the filters as [K..,C/group,M], and the convolution of padded
+ * channels-last x by them. */
+struct value *filters_last(struct site *s, struct value *w);
+struct value *convolve_padded(struct site *s, const struct window *win, struct value *x,
+			      struct value *w);
+/* Reads the window of a convolution of x [N,C,D..] by w [M,C/group,K..]. */
+bool convolution_read(struct site *s, struct value *x, struct value *w, struct window *win);
 
 #endif

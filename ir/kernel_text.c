@@ -184,6 +184,8 @@ static void put_contract(struct printer *p)
 {
 	const struct contract_plan *plan = &p->k->plan.contract;
 
+	if (plan->mac != MAC_F32)
+		fprintf(p->out, " mac=%s", contract_mac_names[plan->mac]);
 	fprintf(p->out, " tile=%dx%dx%d", plan->rows[0] * plan->rows[1], plan->vectors,
 		plan->lanes);
 	if (plan->rows[0] > 1)

@@ -1,7 +1,9 @@
-/* plan.c: the names of the drivers, as plans print them. */
+/* plan.c: names as plans print them. */
 #include "ir/plan.h"
 
 #include <stddef.h>
 
 const char *const driver_names[DRIVER_COUNT + 1] = {"none",      "loops", "contract",
 						    "attention", "call",  NULL};
+const char *const contract_mac_names[MAC_COUNT + 1] = {"i8_dot",   "i8_madd", "i8_mul", "bf16_dot",
+						       "bf16_fma", "f32",     NULL};

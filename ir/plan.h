@@ -29,10 +29,24 @@ struct loops_plan {
 	} *nests;
 };
 
+/* How products are added up. The same sums, whatever the kind: integers exactly, floats in order of k (BF16_DOT: with
+ * the roundings of its instruction). backend/contract_mac.c has a row for each. */
+enum contract_mac {
+	MAC_I8_DOT,   /* four products of bytes at once */
+	MAC_I8_MADD,  /* bytes as i16, two products at once */
+	MAC_I8_MUL,   /* bytes as i32 */
+	MAC_BF16_DOT, /* two products of bf16 at once */
+	MAC_BF16_FMA, /* bf16 as f32 */
+	MAC_F32,
+	MAC_COUNT
+};
+extern const char *const contract_mac_names[MAC_COUNT + 1];
+
 /* A sum of products out[batch, m, n] = epilogue(sum over k of A[batch, m, k] * B[batch, k, n]), computed by tiles
  * of rows (of m) times vectors (along n) whose sums stay in registers while k runs (Goto and van de Geijn 2008,
  * "Anatomy of high-performance matrix multiplication"). */
 struct contract_plan {
+	enum contract_mac mac;
 	int lanes, vectors; /* columns of a tile: vectors * lanes */
 	int rows[2]; /* rows of a tile: rows[1] of the inner m axis times rows[0] of the one around it */
 	int packed;    /* the buffer that is stored in panels, -1: B is read in place */

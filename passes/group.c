@@ -220,6 +220,17 @@ static bool visit_diamond(struct grouping *g, struct node *n)
 	return false;
 }
 
+/* Whether the next reader of v is a contraction. */
+static bool is_factor(const struct value *v)
+{
+	int scanned = 0;
+
+	for (struct node *n = v->def->next; n && scanned < DIAMOND_SCAN; n = n->next, scanned++)
+		if (reads(n, v))
+			return n->op == OP_matmul || n->op == OP_conv;
+	return false;
+}
+
 static void visit(struct grouping *g, struct node *n)
 {
 	struct cluster *k;
@@ -230,6 +241,13 @@ static void visit(struct grouping *g, struct node *n)
 	if (visit_diamond(g, n))
 		return;
 	k = cluster_new(g, n);
+	if (node_widens(n) && is_factor(n->out[0])) { /* only what the contraction takes too */
+		struct cluster *from = cluster_of(g, n->in[0]);
+
+		if (from && !from->computes && contraction_takes(from))
+			take_operand(g, k, n, 0);
+		return;
+	}
 	for (int i = 0; i < n->in_count; i++) /* what is heavy first: at most one such fits */
 		if (cluster_of(g, n->in[i]) && cluster_of(g, n->in[i])->reduces)
 			take_operand(g, k, n, i);

@@ -35,6 +35,10 @@ void cluster_join(struct cluster *k, const struct cluster *from);
 /* Whether n, between the cluster's result v and the node where all its readers meet (the last), may join;
  * then the cluster's properties take it in. */
 bool cluster_takes_inner(struct cluster *k, const struct value *v, struct node *n, bool last);
+/* Whether n makes i32 of bytes, for a contraction that is computed on the bytes themselves: it belongs to its reader. */
+bool node_widens(const struct node *n);
+/* Whether a contraction takes in a cluster of movement alone. */
+bool contraction_takes(const struct cluster *from);
 /* Whether computing it again for every reader costs about as much as reading it. */
 bool cluster_is_cheap(const struct cluster *k);
 

@@ -5,8 +5,9 @@
  * cheap is computed more than once:
  *
  *   contraction  matmul, conv, pool, attention: at most one. Before it, only movement that keeps its inner axis
- *                contiguous, and maps of constants (weights that are unpacked); a map of data would be
- *                computed for each output channel, and is left to the kernel before. After it, maps of the
+ *                contiguous, maps of constants (weights that are unpacked), and maps of bytes to i32 less a
+ *                zero point (the driver multiplies the bytes); another map of data would be computed for
+ *                each output channel, and is left to the kernel before. After it, maps of the
  *                same dims (also those of broadcast operands) and movement that leaves the inner axis whole.
  *                No reduction: it would take the sums a row at a time, and read all of the weights for each.
  *   reduction    reduce, argreduce, softmax, normalize: its producers are loaded several times. Cheap ones
@@ -64,6 +65,22 @@ bool node_groups(const struct node *n)
 	case OP_shape: return true;
 	default: return is_contraction(n) || is_reduction(n) || is_movement(n);
 	}
+}
+
+/* i32(a), i32(a) - b */
+bool node_widens(const struct node *n)
+{
+	enum { WEIGHT = 3 };
+
+	if (n->op != OP_map || n->out[0]->type.dtype != DT_I32 || expr_weight(n->expr) > WEIGHT)
+		return false;
+	for (int i = 0; i < n->in_count; i++) {
+		enum dtype t = n->in[i]->type.dtype;
+
+		if ((t == DT_I8 || t == DT_U8) && same_dims(&n->in[i]->type, &n->out[0]->type))
+			return true;
+	}
+	return false;
 }
 
 static void add_node(struct cluster *k, const struct node *n)
@@ -149,14 +166,14 @@ static bool keeps_inner_axis(const struct node *n)
 	}
 }
 
-static bool contraction_takes(const struct cluster *from)
+bool contraction_takes(const struct cluster *from)
 {
 	if (!cluster_is_cheap(from))
 		return false;
 	for (int i = 0; i < from->nodes.count; i++) {
 		const struct node *n = from->nodes.at[i];
 
-		if (n->op == OP_map ? from->reads_data : !keeps_inner_axis(n))
+		if (n->op == OP_map ? from->reads_data && !node_widens(n) : !keeps_inner_axis(n))
 			return false;
 	}
 	return true;
