@@ -48,6 +48,7 @@ LLVMValueRef math_asinh(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_acosh(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_atanh(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_erf(struct fx *f, LLVMValueRef x);
+LLVMValueRef math_erf_table(struct fx *f, LLVMValueRef x); /* 16 lanes of f32 with AVX-512 */
 LLVMValueRef math_asin(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_acos(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_atan(struct fx *f, LLVMValueRef x);

@@ -342,7 +342,8 @@ LLVMValueRef math_erf(struct fx *f, LLVMValueRef x)
 	LLVMValueRef size = fx_abs(f, x), t, u, small, big;
 
 	if (f->t == DT_F32)
-		return erf32(f, x);
+		return f->e->target->isa == ISA_X86_V4 && f->lanes == 16 ? math_erf_table(f, x)
+									 : erf32(f, x);
 	small = fx_mul(f, x, fx_poly(f, fx_mul(f, x, x), 13, s));
 	t = fx_min(f, 6, size);
 	u = fx_div(f, fx_sub(f, t, fx_real(f, 2)), fx_add(f, t, fx_real(f, 2)));
