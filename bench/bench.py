@@ -77,8 +77,8 @@ def cold(engine, name):
     runs = []
     for _ in range(3):
         command = [f"{OUT}/first", f"{OUT}/{name}.so"] if engine == "hone-c" else [
-            sys.executable, __file__, "--cold", engine, name]
-        done = subprocess.run([*command, repr(time.time())], capture_output=True, text=True)
+            sys.executable, __file__, "--cold", engine, name, repr(time.time())]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             return {"error": done.stderr.strip()[-300:]}
         runs.append(json.loads(done.stdout.splitlines()[-1]))

@@ -71,13 +71,13 @@ def cold_table(result):
     engines = ["hone-c", *(e for e in result["engines"] if e != "ov-default")]
     rows = []
     for name, m in result["models"].items():
-        c = m["compile"]
-        rows.append([name, *(f"{cell(m['cold'][e], 'first_ms', '{:.0f}')} / {cell(m['cold'][e], 'peak_mb', '{:.0f}')}"
-                             if e in m["cold"] else "-" for e in engines),
-                     cell(c, "artifact_bytes", "{:,}"), cell(c, "onnx_bytes", "{:,}"), cell(c, "compile_s", "{:.2f}"),
-                     cell(c, "compile_mb", "{:.0f}")])
-    return table(["model", *(f"{e} first ms / peak MB" for e in engines), ".so bytes", ".onnx bytes", "compile s",
-                  "compile MB"], rows)
+        c, colds = m["compile"], [m["cold"].get(e, {}) for e in engines]
+        row = [name, cell(colds[0], "steady_ms")]
+        row += [f"{cell(cold, 'first_ms', '{:.1f}')} / {cell(cold, 'peak_mb', '{:.0f}')}" for cold in colds]
+        row += [cell(c, "artifact_bytes", "{:,}"), cell(c, "onnx_bytes", "{:,}"), cell(c, "compile_s", "{:.2f}")]
+        rows.append(row + [cell(c, "compile_mb", "{:.0f}")])
+    head = ["model", "hone-c steady ms", *(f"{e} first ms / peak MB" for e in engines)]
+    return table([*head, ".so bytes", ".onnx bytes", "compile s", "compile MB"], rows)
 
 
 def notes(result, quiet):
