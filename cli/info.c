@@ -129,20 +129,33 @@ static double times_of(const struct counts *c, const struct node *n)
 	return times;
 }
 
-/* Multiply-adds of a contraction: elements of the result times the summed length. */
+static double elements(const struct counts *c, const struct type *t)
+{
+	double count = 1;
+
+	for (int i = 0; i < t->rank; i++)
+		count *= (double)dim_eval(t->dims[i], c->symbols);
+	return count;
+}
+
+/* Multiply-adds: elements of the result times the summed length, of both products for attention. */
 static double macs_of(const struct counts *c, const struct node *n)
 {
-	double count = times_of(c, n);
-	const struct type *w = n->in_count > 1 ? &n->in[1]->type : NULL;
+	const struct type *a, *b, *out = &n->out[0]->type;
+	double length = 1;
 
-	for (int i = 0; i < n->out[0]->type.rank; i++)
-		count *= (double)dim_eval(n->out[0]->type.dims[i], c->symbols);
+	if (n->op != OP_matmul && n->op != OP_conv && n->op != OP_attention)
+		return 0;
+	a = &n->in[0]->type;
+	b = &n->in[1]->type;
+	if (n->op == OP_attention)
+		return times_of(c, n) * (elements(c, a) + elements(c, out)) *
+		       (double)dim_eval(b->dims[1], c->symbols);
 	if (n->op == OP_matmul)
-		return count *
-		       (double)dim_eval(n->in[0]->type.dims[n->in[0]->type.rank - 1], c->symbols);
-	for (int i = 0; i + 1 < w->rank; i++)
-		count *= (double)dim_eval(w->dims[i], c->symbols);
-	return count;
+		length = (double)dim_eval(a->dims[a->rank - 1], c->symbols);
+	for (int i = 0; n->op == OP_conv && i + 1 < b->rank; i++)
+		length *= (double)dim_eval(b->dims[i], c->symbols);
+	return times_of(c, n) * elements(c, out) * length;
 }
 
 static bool count_node(struct node *n, void *self)
@@ -158,8 +171,7 @@ static bool count_node(struct node *n, void *self)
 		c->parameters += dtype_is_float(t) ? count : 0;
 		c->weight_bytes += dtype_bytes(t, count);
 	}
-	if (n->op == OP_matmul || n->op == OP_conv)
-		c->macs += macs_of(c, n);
+	c->macs += n->out_count ? macs_of(c, n) : 0;
 	return true;
 }
 
