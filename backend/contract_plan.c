@@ -84,7 +84,8 @@ static double cost(const struct planner *p, int outer, int inner, int vectors)
 
 static bool tile_fits(const struct planner *p, int rows, int vectors)
 {
-	bool panels = p->plan.packed < 0 || vectors * p->plan.lanes % PANEL == 0;
+	int64_t wide = (int64_t)vectors * p->plan.lanes;
+	bool panels = p->plan.packed < 0 || wide % PANEL == 0 || wide >= p->extent[p->c.n];
 	int parts = p->c.mac->parts,
 	    sums = contract_height(&p->c, rows) * contract_width(&p->c, vectors);
 
@@ -247,6 +248,21 @@ static int64_t row_bytes(struct loops_info *info, const struct contract *c)
 	return coef && dim_is_const(coef) ? coef->value * dtype_bits(c->a.at->type) / 8 : 0;
 }
 
+/* Few columns do not fill the widest vectors: groups of 8 channels, 24 where wide vectors are no faster. */
+static int choose_lanes(const struct planner *p)
+{
+	int lanes = p->t->vector_bytes / 4;
+	int64_t n = p->extent[p->c.n];
+
+	if (!dim_is_const(contract_extent(p->k, &p->c, p->c.n)))
+		return lanes;
+	while (lanes > 4 && n <= lanes / 2)
+		lanes /= 2;
+	if (lanes == PANEL && p->t->half_wide && n % PANEL && n % PANEL <= 8 && n <= 40)
+		lanes = 8;
+	return lanes;
+}
+
 /* The planner for one kind of multiply-add. */
 static bool open_planner(struct planner *p, const struct kernel *k, const struct target *t,
 			 struct loops_info *info, enum contract_mac mac)
@@ -258,7 +274,7 @@ static bool open_planner(struct planner *p, const struct kernel *k, const struct
 		p->extent[i] = extent_or(contract_extent(k, &p->c, i), GUESS);
 	p->k_total = (double)extent_or(p->c.k_total, GUESS);
 	p->row_bytes = row_bytes(info, &p->c);
-	p->plan.lanes = t->vector_bytes / 4;
+	p->plan.lanes = choose_lanes(p);
 	p->plan.packed = p->c.constant_b ? p->c.b.at->buffer : -1;
 	p->plan.tile_epilogue = epilogue_weight(info, &p->c) > 8;
 	return p->extent[p->c.n] >= 8 && p->k_total >= 2;

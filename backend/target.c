@@ -296,6 +296,7 @@ static bool resolve_triple(const char *triple, struct target *t, struct arena *a
 				triple);
 	t->fork_work = 100000; /* about 20 us of vector work */
 	t->bf16_rate = bf16_rate(t->tune);
+	t->half_wide = !strcmp(t->tune, "znver4");
 	t->spec = spec_text(a, t);
 	t->host = runs_here(t);
 	return true;

@@ -16,6 +16,7 @@ struct target {
 	bool host;          /* runs on this machine */
 	int vector_bytes;   /* 16, 32, 64 */
 	int64_t l1, l2, l3; /* bytes a core can use */
+	bool half_wide;     /* 64-byte vectors take as long as two of 32 bytes; by `tune` */
 	double bf16_rate;   /* multiply-adds of vdpbf16ps in the time of one of f32; by `tune` */
 	const char *triple; /* "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu" */
 	const char *tune;   /* LLVM CPU name for scheduling */
