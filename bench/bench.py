@@ -22,7 +22,7 @@ import time
 import numpy as np
 
 import report
-from engines import ENGINES, MODELS, OUT, PACKAGES, ROOT, compile_hone, make, usable
+from engines import ENGINES, MODELS, MORE, OUT, PACKAGES, ROOT, compile_hone, make, usable
 from inputs import INPUTS
 
 QUICK = ["mlp_784", "bert_mini_32", "squeezenet1_1", "resnet18"]
@@ -126,7 +126,7 @@ def measure(name, threads, engines, rounds, seconds, patience):
                          "p90_ms": float(np.percentile(taken, 90)) * 1e3, "runs": len(taken), "foreign": foreign[engine]}
         if "ort" in calls:
             reference = results["ort"]
-            worst = np.abs(results[engine] - reference).max() / max(np.abs(reference).max(), 1e-30)
+            worst = np.abs(np.asarray(results[engine]) - reference).max() / max(np.abs(reference).max(), 1e-30)
             times[engine]["error_vs_ort"] = float(worst)
             times[engine]["agrees"] = bool(worst <= TOLERANCE)  # false for NaN too
     return times
@@ -197,6 +197,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.4, help="of each engine in each round")
     parser.add_argument("--patience", type=lambda text: Patience(float(text)), default=Patience(120),
                         help="seconds to wait for others to be quiet")
+    parser.add_argument("--with", choices=MORE, action="append", default=[], dest="more", help="one more peer")
     parser.add_argument("--report", metavar="JSON", help="write the table and chart of an earlier result again")
     parser.add_argument("--list", action="store_true", help="print the models that would be measured")
     options = parser.parse_args()
@@ -206,7 +207,7 @@ def main():
     if options.report:
         with open(options.report) as f:
             return save(json.load(f), options.report.removesuffix(".json"))
-    engines = [e for e in ENGINES if usable(e)]
+    engines = [e for e in ENGINES + options.more if usable(e)]
     result = {"date": datetime.date.today().isoformat(), "machine": describe_machine(), "versions": versions(engines),
               "threads": options.threads, "rounds": options.rounds, "seconds": options.seconds, "engines": engines,
               "models": {}}

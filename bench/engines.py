@@ -13,9 +13,10 @@ from inputs import make_input
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MODELS, OUT = f"{ROOT}/build/bench-models", f"{ROOT}/build/bench"
 HONE = os.environ.get("HONE", f"{ROOT}/build/release/bin/hone")
-PACKAGES = {"hone": "numpy", "ort": "onnxruntime", "ov-f32": "openvino", "ov-default": "openvino"}
+PACKAGES = {"hone": "numpy", "ort": "onnxruntime", "ov-f32": "openvino", "ov-default": "openvino", "mnn": "MNN"}
 PEERS = ["ort", "ov-f32"]  # those that hone's ratio is to the faster of: they compute in f32, too
 ENGINES = ["hone", "ort", "ov-f32", "ov-default"]
+MORE = ["mnn"]  # only when asked for (--with): `build/bench-venv/bin/pip install MNN`
 
 
 def usable(engine):
@@ -58,8 +59,43 @@ def make_openvino(name, threads, x, f32):
     return lambda keep=(compiled, x, y): request.infer(), y
 
 
+class MnnOutput:
+    """MNN fills a tensor of its own; as an array it is the newest result."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.tensor.getNumpyData(), dtype)
+
+
+def make_mnn(name, threads, x):
+    path, model = f"{OUT}/{name}.mnn", f"{MODELS}/{name}.onnx"
+    if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(model):
+        subprocess.run([f"{os.path.dirname(sys.executable)}/mnnconvert", "-f", "ONNX", "--modelFile", model, "--MNNModel",
+                        path, "--bizCode", "bench"], check=True, capture_output=True)
+    import MNN
+
+    interpreter = MNN.Interpreter(path)
+    session = interpreter.createSession({"numThread": threads, "backend": "CPU", "precision": "high"})
+    source, result = interpreter.getSessionInput(session), interpreter.getSessionOutput(session)
+    kind = MNN.Halide_Type_Int if x.dtype == np.int64 else MNN.Halide_Type_Float
+    x = x.astype(np.int32) if x.dtype == np.int64 else x
+    layout = MNN.Tensor_DimensionType_Caffe
+    given = MNN.Tensor(x.shape, kind, x, layout)
+    y = MNN.Tensor(result.getShape(), MNN.Halide_Type_Float, np.zeros(result.getShape(), np.float32), layout)
+
+    def run(keep=(interpreter, x)):
+        source.copyFrom(given)
+        interpreter.runSession(session)
+        result.copyToHostTensor(y)
+    return run, MnnOutput(y)
+
+
 def make(engine, name, threads, x=None):
     x = make_input(name) if x is None else x
+    if engine == "mnn":
+        return make_mnn(name, threads, x)
     if engine == "hone":
         return make_hone(name, threads, x)
     if engine == "ort":
