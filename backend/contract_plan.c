@@ -254,8 +254,8 @@ static int choose_lanes(const struct planner *p)
 	int lanes = p->t->vector_bytes / 4;
 	int64_t n = p->extent[p->c.n];
 
-	if (!dim_is_const(contract_extent(p->k, &p->c, p->c.n)))
-		return lanes;
+	if (p->c.mac->k > 1 || !dim_is_const(contract_extent(p->k, &p->c, p->c.n)))
+		return lanes; /* dot products exist in the widest form only */
 	while (lanes > 4 && n <= lanes / 2)
 		lanes /= 2;
 	if (lanes == PANEL && p->t->half_wide && n % PANEL && n % PANEL <= 8 && n <= 40)
