@@ -123,6 +123,7 @@ static void pack_keys(struct attention_gen *g, LLVMValueRef begin, LLVMValueRef 
 /* ---- a tile ---- */
 
 struct rows {
+	bool direct;               /* keys are not packed */
 	int count;                 /* of the tile: those from `valid` on repeat the last one */
 	LLVMValueRef first, valid; /* the query of the first */
 	LLVMValueRef begin, end;   /* its keys */
@@ -230,6 +231,52 @@ static void products(struct attention_gen *g, const struct rows *t, LLVMValueRef
 	close_loop(g, &l);
 }
 
+/* The same, a row at a time and without packed keys: dot products of the query with as many keys as a vector has
+ * lanes, whose lanes are then added. Keys past the end repeat the last one: their scores are never used. */
+static void dot_products(struct attention_gen *g, const struct rows *t, LLVMValueRef block,
+			 LLVMValueRef count)
+{
+	struct emitter *e = g->e;
+	int lanes = g->plan->lanes;
+	int64_t depth = g->a->depth, whole = depth / lanes * lanes;
+	LLVMValueRef last = LLVMBuildSub(e->builder, g->keys, i64_of(g, 1), ""), key[64], acc[64],
+		     query, q, mask;
+	struct count_loop l, r, c;
+
+	count_open(e, &l, i64_of(g, 0), count, lanes, 0, NULL);
+	for (int i = 0; i < lanes; i++) {
+		LLVMValueRef j = add(g, add(g, block, l.index), i64_of(g, i));
+
+		j = LLVMBuildMul(e->builder, smaller(g, j, last), g->k_row, "");
+		key[i] = tile_at(e, g->kt, j, 0);
+	}
+	open_rows(g, t, &r);
+	query = part(g, g->a->query_at, r.index, g->a->query_row);
+	zero(g, acc, lanes);
+	count_open(e, &c, i64_of(g, 0), i64_of(g, 4 * whole), 4 * lanes, lanes, acc);
+	q = tile_load(e, tile_at(e, query, c.index, 0), lanes, NULL);
+	for (int i = 0; i < lanes; i++)
+		acc[i] = emit_fma(e, q, tile_load(e, tile_at(e, key[i], c.index, 0), lanes, NULL),
+				  c.value[i]);
+	count_close(e, &c, acc);
+	mask = last_mask(g, depth);
+	q = mask ? tile_load(e, tile_at(e, query, NULL, 4 * whole), lanes, NULL) : NULL;
+	for (int i = 0; i < lanes; i++) {
+		acc[i] = c.value[i];
+		if (mask)
+			acc[i] = emit_fma(
+				e, q,
+				tile_load(e, tile_at(e, key[i], NULL, 4 * whole), lanes, mask),
+				acc[i]);
+	}
+	tile_store(e,
+		   tile_at(e, part(g, g->a->score_at, r.index, g->a->score_row), mul(g, l.index, 4),
+			   0),
+		   tile_sums(e, acc, lanes), lanes, NULL);
+	close_loop(g, &r);
+	close_loop(g, &l);
+}
+
 static LLVMValueRef exponential(struct attention_gen *g, LLVMValueRef x)
 {
 	return emit_scalar(g->e, EXPR_EXP, DT_F32, g->plan->lanes, &x);
@@ -327,17 +374,19 @@ static void scale_sums(struct attention_gen *g, const struct rows *t)
 	close_loop(g, &l);
 }
 
-/* Adds weights times values, `vectors` columns of v at a time. */
+/* Adds weights times values, some columns of v at a time: more of them where there are few rows, so that enough sums
+ * are under way. */
 static void values(struct attention_gen *g, const struct rows *t, LLVMValueRef block,
 		   LLVMValueRef count)
 {
 	int lanes = g->plan->lanes;
 	int64_t columns = (g->a->width + lanes - 1) / lanes;
+	int most = t->direct && t->count <= 4 ? 8 / t->count : g->plan->vectors;
 	LLVMValueRef acc[TILE_VALUES];
 
-	for (int64_t c = 0; c < columns; c += g->plan->vectors) {
+	for (int64_t c = 0; c < columns; c += most) {
 		int64_t left = columns - c;
-		int vectors = left < g->plan->vectors ? (int)left : g->plan->vectors;
+		int vectors = left < most ? (int)left : most;
 		LLVMValueRef from = part(g, g->a->sum_at + 4 * lanes * c, NULL, 0);
 		struct tile tile = {
 			.rows = t->count,
@@ -409,10 +458,10 @@ static void find_keys(struct attention_gen *g, LLVMValueRef first, LLVMValueRef 
 				      i64_of(g, panel), "");
 }
 
-static void emit_rows(struct attention_gen *g, int count, LLVMValueRef first)
+static void emit_rows(struct attention_gen *g, int count, bool direct, LLVMValueRef first)
 {
 	LLVMBuilderRef b = g->e->builder;
-	struct rows t = {.count = count, .first = first};
+	struct rows t = {.direct = direct, .count = count, .first = first};
 	bool one = dim_is_const(g->a->keys) && g->a->keys->value <= g->plan->keys;
 	LLVMValueRef keys;
 	struct count_loop l;
@@ -424,7 +473,10 @@ static void emit_rows(struct attention_gen *g, int count, LLVMValueRef first)
 	fill_state(g, &t);
 	count_open(g->e, &l, t.begin, t.end, g->plan->keys, 0, NULL);
 	keys = smaller(g, i64_of(g, g->plan->keys), LLVMBuildSub(b, t.end, l.index, ""));
-	products(g, &t, l.index, keys);
+	if (direct)
+		dot_products(g, &t, l.index, keys);
+	else
+		products(g, &t, l.index, keys);
 	new_maxima(g, &t, l.index, keys);
 	weights(g, &t, keys);
 	if (!one)
@@ -436,23 +488,48 @@ static void emit_rows(struct attention_gen *g, int count, LLVMValueRef first)
 
 /* ---- tasks ---- */
 
+/* Packs the keys that the task's queries see; not for so few queries that small tiles, which do not need it, do. */
+static void emit_packing(struct attention_gen *g)
+{
+	LLVMBuilderRef b = g->e->builder;
+	LLVMValueRef fn = LLVMGetBasicBlockParent(LLVMGetInsertBlock(b)), begin, end, few;
+	LLVMBasicBlockRef pack, join;
+	int tail = g->plan->direct ? g->plan->tail : 0;
+
+	if (tail >= g->plan->rows)
+		return;
+	pack = LLVMAppendBasicBlockInContext(g->e->context, fn, "pack");
+	join = LLVMAppendBasicBlockInContext(g->e->context, fn, "packed");
+	few = LLVMBuildICmp(b, LLVMIntSLE, LLVMBuildSub(b, g->last, g->first, ""), i64_of(g, tail),
+			    "");
+	LLVMBuildCondBr(b, few, join, pack);
+	LLVMPositionBuilderAtEnd(b, pack);
+	find_keys(g, g->first, LLVMBuildSub(b, g->last, i64_of(g, 1), ""), &begin, &end);
+	pack_keys(g, begin, end);
+	LLVMBuildBr(b, join);
+	LLVMMoveBasicBlockAfter(join, LLVMGetInsertBlock(b));
+	LLVMPositionBuilderAtEnd(b, join);
+}
+
 /* All whole tiles, then what remains: by small tiles while that is little. */
 static void emit_queries(struct attention_gen *g)
 {
-	LLVMBuilderRef b = g->e->builder;
-	int rows = g->plan->rows, tail = g->plan->tail < rows ? g->plan->tail : 0;
-	LLVMValueRef at = g->first, high = LLVMBuildSub(b, g->last, i64_of(g, tail), "");
+	int rows = g->plan->rows, tail = g->plan->tail < rows ? g->plan->tail : rows;
+	LLVMValueRef at = g->first;
 	struct count_loop l;
 
-	count_open(g->e, &l, at, high, rows, 1, &at);
-	emit_rows(g, rows, l.index);
-	at = add(g, l.index, i64_of(g, rows));
-	count_close(g->e, &l, &at);
+	if (tail < rows) {
+		count_open(g->e, &l, at, LLVMBuildSub(g->e->builder, g->last, i64_of(g, tail), ""),
+			   rows, 1, &at);
+		emit_rows(g, rows, false, l.index);
+		at = add(g, l.index, i64_of(g, rows));
+		count_close(g->e, &l, &at);
+		at = l.value[0];
+	}
 	if (!tail)
 		return;
-	at = l.value[0];
 	count_open(g->e, &l, at, g->last, tail, 0, NULL);
-	emit_rows(g, tail, l.index);
+	emit_rows(g, tail, g->plan->direct, l.index);
 	close_loop(g, &l);
 }
 
@@ -460,7 +537,7 @@ static void emit_task(struct attention_gen *g, LLVMValueRef task)
 {
 	LLVMBuilderRef b = g->e->builder;
 	LLVMValueRef chunks = attention_dim(g, g->a->chunks), heads = attention_dim(g, g->a->heads);
-	LLVMValueRef chunk = LLVMBuildURem(b, task, chunks, ""), begin, end;
+	LLVMValueRef chunk = LLVMBuildURem(b, task, chunks, "");
 
 	task = LLVMBuildUDiv(b, task, chunks, "");
 	g->head = LLVMBuildURem(b, task, heads, "");
@@ -472,8 +549,7 @@ static void emit_task(struct attention_gen *g, LLVMValueRef task)
 	g->kt = attention_base(g, &g->a->kt);
 	g->v = attention_base(g, &g->a->v);
 	g->y = attention_base(g, &g->a->y);
-	find_keys(g, g->first, LLVMBuildSub(b, g->last, i64_of(g, 1), ""), &begin, &end);
-	pack_keys(g, begin, end);
+	emit_packing(g);
 	emit_queries(g);
 }
 

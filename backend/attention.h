@@ -12,7 +12,8 @@
  * of queries at a time: their scores with a block of keys, which stay in the cache; the maximum, exp and sum of
  * each row; their product with the values. Where there are several blocks of keys, what was summed before is
  * scaled to the new maximum (Milakov and Gimelshein 2018, Online normalizer calculation for softmax). Keys whose
- * scores are proved to be -inf for all queries of a tile are skipped: they count for nothing, whatever v is. */
+ * scores are proved to be -inf for all queries of a tile are skipped: they count for nothing, whatever v is.
+ * Tiles of few queries (decoding) read the keys in place: packing them would cost more than it saves. */
 #ifndef BACKEND_ATTENTION_H
 #define BACKEND_ATTENTION_H
 

@@ -349,10 +349,12 @@ static int choose_rows(dim queries, int most)
 /* Rows of a second, small tile for what remains, when that is little; 0: none. */
 static int choose_tail(dim queries, int rows)
 {
-	enum { TAIL = 2 };
+	enum { TAIL = 2, FEW = 4 };
 
 	if (!dim_is_const(queries))
 		return TAIL;
+	if (queries->value <= FEW)
+		return rows;
 	return queries->value % rows <= TAIL ? (int)(queries->value % rows) : 0;
 }
 
@@ -382,6 +384,7 @@ bool attention_choose(const struct kernel *k, const struct target *t, struct pla
 		plan->vectors = 2;
 		plan->rows = choose_rows(a.queries, most_rows(t));
 		plan->tail = choose_tail(a.queries, plan->rows);
+		plan->direct = dim_is(a.kt.unit, 1);
 		plan->keys = KEYS;
 		if (dim_is_const(a.keys) && a.keys->value < KEYS)
 			plan->keys = (int)round_up(a.keys->value + !a.keys->value,
@@ -397,7 +400,12 @@ int attention_enumerate(const struct kernel *k, const struct target *t, struct p
 {
 	static const struct {
 		int rows, tail, vectors, blocks, chunk;
-	} shapes[] = {{1, 1, 1, 1, 1}, {3, 2, 2, 1, 7}, {5, 1, 2, 2, 64}, {2, 1, 3, 1, 3}};
+		bool direct;
+	} shapes[] = {{1, 1, 1, 1, 1, false},
+		      {3, 2, 2, 1, 7, true},
+		      {5, 1, 2, 2, 64, false},
+		      {2, 1, 3, 1, 3, true},
+		      {3, 3, 2, 2, 64, true}};
 	int n = 0;
 
 	if (room < 1 || !attention_choose(k, t, &out[0]))

@@ -99,27 +99,43 @@ LLVMValueRef tile_mask(struct emitter *e, LLVMValueRef first, LLVMValueRef count
 	return LLVMBuildICmp(b, LLVMIntSLT, value_lanes(e, lanes), value_splat(e, left, lanes), "");
 }
 
-/* Ever smaller blocks beside the diagonal change places. */
+/* Rows i and i ^ s of a square whose blocks of s beside the diagonal change places: of two vectors of n lanes, what
+ * the first becomes (low), and the second. */
+static LLVMValueRef swap_blocks(struct emitter *e, LLVMValueRef a, LLVMValueRef b, int n, int s,
+				bool low)
+{
+	LLVMValueRef index[64];
+
+	for (int i = 0; i < n; i++) {
+		int from = low ? (i & s ? n + (i ^ s) : i) : (i & s ? n + i : i ^ s);
+
+		index[i] = LLVMConstInt(e->i32, (unsigned)from, 0);
+	}
+	return LLVMBuildShuffleVector(e->builder, a, b, LLVMConstVector(index, (unsigned)n), "");
+}
+
 void tile_transpose(struct emitter *e, LLVMValueRef *row, int n)
 {
-	LLVMValueRef low[64], high[64];
-
-	for (int s = n / 2; s >= 1; s /= 2) {
-		for (int i = 0; i < n; i++) {
-			low[i] = LLVMConstInt(e->i32, (unsigned)(i & s ? n + (i ^ s) : i), 0);
-			high[i] = LLVMConstInt(e->i32, (unsigned)(i & s ? n + i : i ^ s), 0);
-		}
+	for (int s = n / 2; s >= 1; s /= 2)
 		for (int i = 0; i < n; i++) {
 			LLVMValueRef a = row[i], b = row[i ^ s];
 
 			if (i & s)
 				continue;
-			row[i] = LLVMBuildShuffleVector(e->builder, a, b,
-							LLVMConstVector(low, (unsigned)n), "");
-			row[i ^ s] = LLVMBuildShuffleVector(e->builder, a, b,
-							    LLVMConstVector(high, (unsigned)n), "");
+			row[i] = swap_blocks(e, a, b, n, s, true);
+			row[i ^ s] = swap_blocks(e, a, b, n, s, false);
 		}
-	}
+}
+
+/* A transposition that adds the two rows of each swap at once, so that their number halves. */
+LLVMValueRef tile_sums(struct emitter *e, LLVMValueRef *row, int n)
+{
+	for (int s = n / 2; s >= 1; s /= 2)
+		for (int i = 0; i < s; i++)
+			row[i] = LLVMBuildFAdd(e->builder,
+					       swap_blocks(e, row[i], row[i ^ s], n, s, true),
+					       swap_blocks(e, row[i], row[i ^ s], n, s, false), "");
+	return row[0];
 }
 
 /* ---- the tile ---- */

@@ -32,6 +32,8 @@ void tile_store(struct emitter *e, LLVMValueRef p, LLVMValueRef v, int lanes, LL
 LLVMValueRef tile_mask(struct emitter *e, LLVMValueRef first, LLVMValueRef count, int lanes);
 /* row[i] lane j becomes row[j] lane i; n is a power of two, rows are vectors of n lanes. */
 void tile_transpose(struct emitter *e, LLVMValueRef *row, int n);
+/* The sum of the lanes of each of n vectors of n lanes, as one vector. Changes row. */
+LLVMValueRef tile_sums(struct emitter *e, LLVMValueRef *row, int n);
 
 /* acc[r][v] += sum over s < k of a[r, s] * b[s, v], in f32:
  *   a[r, s]: one element at a + r * a_row + 4 * s (bytes)

@@ -205,8 +205,8 @@ static void put_contract(struct printer *p)
 
 static void put_attention(struct printer *p, const struct attention_plan *a)
 {
-	fprintf(p->out, " lanes=%d tile=%dx%d tail=%d keys=%d chunk=%d", a->lanes, a->rows,
-		a->vectors, a->tail, a->keys, a->chunk);
+	fprintf(p->out, " lanes=%d tile=%dx%d tail=%d%s keys=%d chunk=%d", a->lanes, a->rows,
+		a->vectors, a->tail, a->direct ? " direct" : "", a->keys, a->chunk);
 }
 
 static void put_plan(struct printer *p)

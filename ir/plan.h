@@ -64,6 +64,7 @@ struct attention_plan {
 	int lanes;   /* elements in a vector */
 	int rows;    /* queries of a tile */
 	int tail;    /* queries of a small tile, for what remains; 0: there is none */
+	bool direct; /* small tiles read the keys in place, as dot products */
 	int vectors; /* columns of a tile, in vectors of keys or of elements of v */
 	int keys;    /* of a block: their scores are in scratch */
 	int chunk;   /* queries of a task */
