@@ -304,7 +304,8 @@ static LLVMValueRef float_extreme(struct emitter *e, bool max, LLVMValueRef a, L
 {
 	LLVMValueRef r = emit_clamp(e, max, a, b); /* b when either is NaN */
 
-	return LLVMBuildSelect(e->builder, LLVMBuildFCmp(e->builder, LLVMRealUNO, a, a, ""), a, r,
+	/* in this form AVX-512 masks the maximum itself */
+	return LLVMBuildSelect(e->builder, LLVMBuildFCmp(e->builder, LLVMRealORD, a, a, ""), r, a,
 			       "");
 }
 
