@@ -22,7 +22,7 @@ import time
 import numpy as np
 
 import report
-from engines import ENGINES, MODELS, MORE, OUT, PACKAGES, ROOT, compile_hone, make, usable
+from engines import ENGINES, HONE, MODELS, MORE, OUT, PACKAGES, ROOT, compile_hone, make, usable
 from inputs import INPUTS
 
 QUICK = ["mlp_784", "bert_mini_32", "squeezenet1_1", "resnet18"]
@@ -93,6 +93,24 @@ def compile_model(name):
             "onnx_bytes": os.path.getsize(f"{MODELS}/{name}.onnx")}
 
 
+def profile(name):
+    """How far one thread is from the bound of its kernels, and the three that lose most; equal kernels are one."""
+    done = subprocess.run([HONE, "bench", f"{MODELS}/{name}.onnx", "--profile", "--json", "--seconds", "1"],
+                          capture_output=True, text=True)
+    if done.returncode:
+        return {"error": done.stderr.strip()[-300:]}
+    result = json.loads(done.stdout)
+    functions = {}
+    for k in result["kernels"]:
+        f = functions.setdefault(k["function"], {"nodes": k["nodes"], "driver": k["driver"], "uses": 0, "ms": 0,
+                                                 "bound_ms": 0})
+        f["uses"] += 1
+        f["ms"] += k["ms"]
+        f["bound_ms"] += k["bound_ms"]
+    worst = sorted(functions.values(), key=lambda f: f["bound_ms"] - f["ms"])[:3]
+    return {"run_ms": result["run_ms"], "bound_ms": sum(f["bound_ms"] for f in functions.values()), "worst": worst}
+
+
 def take(run, seconds):
     """Latencies of one slice: at least two."""
     taken = []
@@ -160,6 +178,8 @@ def bench_model(name, engines, options):
         entry["threads"][str(threads)] = t | {e: entry["compile"] for e in missing[:1]}
         print(name, f"{threads}T", {e: round(t[e]["p50_ms"], 4) if "p50_ms" in t[e] else t[e]["error"] for e in t},
               "disturbed" if any(t[e].get("foreign", 0) > QUIET for e in t) else "", flush=True)
+    if not missing:
+        entry["profile"], entry["profile"]["foreign"] = options.patience.quietly(lambda: profile(name))
     for engine in ["hone-c", *engines]:
         if engine not in missing and engine != "ov-default":
             entry["cold"][engine], entry["cold"][engine]["foreign"] = options.patience.quietly(
@@ -173,6 +193,8 @@ def rounded(x):
         return float(f"{x:.4g}")
     if isinstance(x, dict):
         return {k: rounded(v) for k, v in x.items()}
+    if isinstance(x, list):
+        return [rounded(v) for v in x]
     return x
 
 

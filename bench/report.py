@@ -67,6 +67,25 @@ def scaling_table(result):
     return table(["model", *result["engines"]], rows) if rows else "no model takes that long\n"
 
 
+def shorter(nodes, most=60):
+    """The last parts of node names, as many as fit."""
+    text = " + ".join(n.rsplit("/", 1)[-1] for n in nodes.split(" + "))
+    return nodes.split(" + ")[0].rsplit("/", 1)[0][-30:] + "/" + (text if len(text) <= most else text[:most] + "..")
+
+
+def bound_table(result):
+    rows = []
+    for name, m in result["models"].items():
+        p = m.get("profile", {})
+        if "bound_ms" in p:
+            worst = "; ".join(f"{k['uses']}x {shorter(k['nodes'])} ({k['driver']}, {k['ms']:.3g} ms, bound {k['bound_ms']:.3g})"
+                              for k in p["worst"])
+            rows.append([name, f"{p['run_ms']:.3g}", f"{p['bound_ms']:.3g}", f"{100 * p['bound_ms'] / p['run_ms']:.0f}",
+                         worst.replace("|", "/")])
+    rows.sort(key=lambda row: float(row[3]))
+    return table(["model", "run ms", "bound ms", "%", "kernels that lose most"], rows)
+
+
 def cold_table(result):
     engines = ["hone-c", *(e for e in result["engines"] if e != "ov-default")]
     rows = []
@@ -85,7 +104,10 @@ def notes(result, quiet):
     for name, m in result["models"].items():
         if "error" in m["compile"]:
             failures.append(f"- {name}: {m['compile']['error']}")
-        parts = [("compile", m["compile"]), *((f"{e} cold", row) for e, row in m["cold"].items())]
+        if "error" in m.get("profile", {}):
+            failures.append(f"- {name}, profile: {m['profile']['error']}")
+        parts = [("compile", m["compile"]), ("profile", m.get("profile", {}))]
+        parts += [(f"{e} cold", row) for e, row in m["cold"].items()]
         for n, t in m["threads"].items():
             failures += [f"- {name}, {e}, {n} threads: {row['error']}" for e, row in t.items() if "error" in row]
             failures += [f"- {name}, {e}, {n} threads: the output differs from ONNX Runtime's"
@@ -115,6 +137,9 @@ def markdown(result, quiet):
         text += f"## {threads} thread{'s' * (threads > 1)}\n\n" + latency_table(result, threads) + "\n"
     if result["threads"][:2] == [1, 2]:
         text += "## One thread / two threads, models over 10 ms\n\n" + scaling_table(result) + "\n"
+    text += ("## Distance from the bound, one thread\n\nThe bound is the sum over kernels of the larger of operations / peak "
+             "and bytes / bandwidth (docs/performance.md); what Winograd computes may be faster than its bound.\n\n"
+             + bound_table(result) + "\n")
     text += ("## Cold start, memory, size, compile time\n\nFrom starting a process to its first result, one thread: "
              "hone-c from a C program, the others from Python.\n\n" + cold_table(result))
     return text + notes(result, quiet)
