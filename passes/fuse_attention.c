@@ -6,12 +6,21 @@
  * of [B,H,T,D] or [H,T,D]. The maps become the expression from score to score, with their other operands (masks,
  * biases) as they are. Factors of q and k move into it; heads of k and v that are repeated (expand and reshape)
  * are read once; a constant mask that is 0 or -inf by the diagonal becomes a comparison of positions, so that the
- * driver can leave out what it hides. */
+ * driver can leave out what it hides. Only f32, and heads of a size that the driver takes: the parts are faster than
+ * attention by plain loops. */
 #include "passes/fuse.h"
 
 #include <math.h>
 
-enum { OPERANDS_MAX = 12, DEPTH_MAX = 12, SCORE = 0, QUERY = 1, KEY = 2, FIRST_OPERAND = 3 };
+enum {
+	HEAD_MAX = 1024,
+	OPERANDS_MAX = 12,
+	DEPTH_MAX = 12,
+	SCORE = 0,
+	QUERY = 1,
+	KEY = 2,
+	FIRST_OPERAND = 3
+};
 
 #define HIDDEN (-1e9)
 
@@ -319,6 +328,9 @@ static bool same_batch(const struct scoring *s, const struct value *v)
 	return true;
 }
 
+/* Whether the attention driver takes heads of this size. */
+static bool fits(dim d) { return dim_is_const(d) && d->value > 0 && d->value <= HEAD_MAX; }
+
 /* q, k and v of the op, and the factor of the scores. */
 static bool arrange_operands(struct scoring *s, struct value *v, struct value **in, double *scale)
 {
@@ -346,7 +358,7 @@ static bool arrange_operands(struct scoring *s, struct value *v, struct value **
 	in[1] = arrange(s, &x[1], few[0], order[1]);
 	in[2] = arrange(s, &x[2], few[1], order[0]);
 	*scale = x[0].scale * x[1].scale;
-	return in[0] && in[1] && in[2];
+	return in[0] && in[1] && in[2] && fits(in[0]->type.dims[3]) && fits(in[2]->type.dims[3]);
 }
 
 /* ---- all together ---- */
@@ -375,8 +387,7 @@ struct value *fuse_attention(struct pass_context *c, struct node *n, const int *
 	from = value_now(soft->in[0]);
 	s.scores = from->type;
 	if ((s.scores.rank != 3 && s.scores.rank != 4) ||
-	    ATTRS_OF(softmax, soft)->axis != s.scores.rank - 1 ||
-	    (s.scores.dtype != DT_F32 && s.scores.dtype != DT_F64))
+	    ATTRS_OF(softmax, soft)->axis != s.scores.rank - 1 || s.scores.dtype != DT_F32)
 		return NULL;
 	s.product = find_product(&s, from, 0);
 	if (!s.product || s.bad || !arrange_operands(&s, n->in[1], in, &scale))

@@ -179,6 +179,15 @@ bool contraction_takes(const struct cluster *from)
 	return true;
 }
 
+/* Attention reads rows at any distance, but only plain ones: no pads, and nothing computed. */
+static bool attention_takes(const struct cluster *from)
+{
+	for (int i = 0; i < from->nodes.count; i++)
+		if (from->nodes.at[i]->op == OP_pad || from->nodes.at[i]->op == OP_map)
+			return false;
+	return contraction_takes(from);
+}
+
 /* ---- reductions ---- */
 
 /* The axes that n reduces are the last ones of its operand; their number, or 0. */
@@ -260,6 +269,8 @@ bool cluster_takes(const struct cluster *k, const struct cluster *from, const st
 {
 	if (from->closed || (k->reduces && from->reduces && (k->contracts || from->contracts)))
 		return false;
+	if (n->op == OP_attention)
+		return attention_takes(from);
 	if (is_contraction(n))
 		return contraction_takes(from);
 	if (is_reduction(n))
