@@ -55,6 +55,28 @@ def early_exit(folder, command):
     return results
 
 
+def attention(folder, command):
+    """Lengths of queries and keys from one (decoding) to several blocks; the same bits for two threads as for one."""
+    subprocess.run([command, "compile", os.path.join(here, "attention.hir"), "-o", folder + "/attention.so"], check=True)
+    models = [hone.Model(folder + "/attention.so", threads=n) for n in (1, 2)]
+    results = []
+    for batch, queries, keys in ((1, 1, 1), (1, 1, 700), (2, 2, 33), (2, 5, 7), (3, 17, 16), (1, 130, 130), (1, 300, 530), (2, 0, 5)):
+        random = np.random.default_rng(queries + keys)
+        q, k, v = (random.standard_normal((batch, heads, rows, 16)).astype(np.float32)
+                   for heads, rows in ((4, queries), (2, keys), (2, keys)))
+        mask = np.where(random.random((batch, keys)) < 0.3, -1e9, 0).astype(np.float32)
+        mask[:, 0] = 0
+        scores = q.astype(np.float64) @ k.repeat(2, 1).swapaxes(2, 3) * 0.25 + mask[:, None, None]
+        weights = np.exp(scores - scores.max(3, keepdims=True))
+        want = (weights / weights.sum(3, keepdims=True)) @ v.repeat(2, 1)
+        want = want.transpose(0, 2, 1, 3).reshape(batch, queries, 64)
+        (one,), (two,) = (model(q, k, v, mask) for model in models)
+        results.append(np.allclose(one, want, rtol=1e-4, atol=1e-5) and np.array_equal(one, two))
+        if not results[-1]:
+            print(f"failed: attention, {batch} x {queries} queries, {keys} keys")
+    return results
+
+
 def main():
     command = os.environ.get("HONE", os.path.join(here, "../../build/release/bin/hone"))
     passed = failed = 0
@@ -72,7 +94,7 @@ def main():
             passed, failed = passed + ok, failed + (not ok)
             if not ok:
                 print(f"failed: N={n} H={height} W={width}")
-        for ok in early_exit(folder, command):
+        for ok in early_exit(folder, command) + attention(folder, command):
             passed, failed = passed + ok, failed + (not ok)
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return failed > 0
