@@ -138,7 +138,7 @@ def markdown(result, quiet):
     if result["threads"][:2] == [1, 2]:
         text += "## One thread / two threads, models over 10 ms\n\n" + scaling_table(result) + "\n"
     text += ("## Distance from the bound, one thread\n\nThe bound is the sum over kernels of the larger of operations / peak "
-             "and bytes / bandwidth (docs/performance.md); what Winograd computes may be faster than its bound.\n\n"
+             "and bytes / bandwidth (docs/performance.md); a convolution by Winograd counts as what that computes.\n\n"
              + bound_table(result) + "\n")
     text += ("## Cold start, memory, size, compile time\n\nFrom starting a process to its first result, one thread: "
              "hone-c from a C program, the others from Python.\n\n" + cold_table(result))

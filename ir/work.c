@@ -1,9 +1,17 @@
-/* work.c: operations and bytes of a kernel, from the axes that each expression depends on. */
+/* work.c: operations and bytes of a kernel, from the axes that each expression depends on.
+ *
+ * Lowering is naive: a softmax has its exponentials twice, under an axis of the sum and under one of the result, and drivers
+ * compute them once. So expressions that differ in axes of equal extents only are one. */
 #include "ir/work.h"
 
 #include <string.h>
 
 enum { AXES_MAX = 64 }; /* of one statement and its loops: bits of a set */
+
+/* The loops around the stores to a local, or around the sets of a variable: it has a value for each of their iterations. */
+struct scope {
+	int axes[AXES_MAX], count;
+};
 
 struct counter {
 	const struct kernel *k;
@@ -12,9 +20,15 @@ struct counter {
 	int axes[AXES_MAX], axis_count;
 	uint64_t around; /* the loops around the statement */
 	uint64_t *set;   /* by expression id: the axes it depends on */
-	bool *is_known;  /* by expression id */
+	bool *is_known;  /* by expression id, in this statement */
+	uint64_t *shape; /* by expression id: a hash that axes of equal extents do not change */
 	double *touched; /* by buffer: elements */
+	struct scope *locals, *vars; /* by buffer, by variable */
 	double operations;
+	struct {
+		uint64_t *at;
+		int count, room;
+	} done; /* shapes of what was counted */
 };
 
 static uint64_t axis_bit(struct counter *c, int axis)
@@ -67,6 +81,48 @@ static bool is_index(const struct expr *e, int i)
 	       (is_comparison(e) && e->arg[0]->type == DT_I64);
 }
 
+static uint64_t mix(uint64_t h, uint64_t x) { return (h ^ x) * 0x9e3779b97f4a7c15u ^ h >> 29; }
+
+static uint64_t shape(struct counter *c, const struct expr *e)
+{
+	uint64_t h = mix(mix(e->op, e->type), e->reduce);
+
+	if (c->shape[e->id])
+		return c->shape[e->id];
+	for (int i = 0; i < e->count; i++)
+		h = mix(h, shape(c, e->arg[i]));
+	if (e->op == EXPR_AXIS)
+		h = mix(h, (uintptr_t)c->k->exprs->axes[e->index].extent);
+	else if (e->op == EXPR_LOAD || e->op == EXPR_PARAM || e->op == EXPR_VAR)
+		h = mix(h, (uint64_t)e->index);
+	else if (e->op == EXPR_LITERAL || e->op == EXPR_DIM)
+		h = mix(h, (uint64_t)e->id);
+	for (int i = 0; e->op == EXPR_REDUCE && i < e->axis_count; i++)
+		h = mix(h, (uintptr_t)c->k->exprs->axes[e->axes[i]].extent);
+	return c->shape[e->id] = h | 1;
+}
+
+static void count_operation(struct counter *c, const struct expr *e, uint64_t set)
+{
+	uint64_t h = shape(c, e);
+
+	for (int i = 0; i < c->done.count; i++)
+		if (c->done.at[i] == h)
+			return;
+	ARENA_PUSH(&c->scratch, &c->done, h);
+	c->operations += points(c, set);
+}
+
+/* The loops that are around both this statement and what gives the local or variable its values. */
+static uint64_t common(struct counter *c, const struct scope *s)
+{
+	uint64_t set = 0;
+
+	for (int i = 0; i < s->count; i++)
+		set |= axis_bit(c, s->axes[i]);
+	return set & c->around;
+}
+
 /* The axes that e depends on; counts its loads, and its operations unless it is index arithmetic. */
 static uint64_t visit(struct counter *c, const struct expr *e, bool index)
 {
@@ -80,15 +136,31 @@ static uint64_t visit(struct counter *c, const struct expr *e, bool index)
 		bound |= axis_bit(c, e->axes[i]);
 	if (e->op == EXPR_AXIS)
 		set = axis_bit(c, e->index);
-	if (e->op == EXPR_VAR ||
-	    (e->op == EXPR_LOAD && c->k->buffers.at[e->index].role == BUFFER_LOCAL))
-		set |= c->around;
+	if (e->op == EXPR_VAR)
+		set |= common(c, &c->vars[e->index]);
+	if (e->op == EXPR_LOAD && c->k->buffers.at[e->index].role == BUFFER_LOCAL)
+		set |= common(c, &c->locals[e->index]);
 	if (e->op == EXPR_LOAD)
 		c->touched[e->index] += points(c, set);
 	if (!index && (e->op == EXPR_REDUCE || is_arithmetic(e)))
-		c->operations += points(c, set | bound);
+		count_operation(c, e, set | bound);
 	c->is_known[e->id] = true;
 	return c->set[e->id] = set & ~bound;
+}
+
+static void find_scopes(struct counter *c, const struct stmt *s, struct scope around)
+{
+	for (; s; s = s->next) {
+		struct scope inside = around;
+
+		if (s->kind == STMT_FOR && inside.count < AXES_MAX)
+			inside.axes[inside.count++] = s->axis;
+		if (s->kind == STMT_STORE)
+			c->locals[s->buffer] = around;
+		if (s->kind == STMT_SET)
+			c->vars[s->var] = around;
+		find_scopes(c, s->body, inside);
+	}
 }
 
 static void count_store(struct counter *c, const struct stmt *s)
@@ -152,7 +224,11 @@ struct kernel_work kernel_work_of(const struct kernel *k, const int64_t *symbols
 
 	c.set = ARENA_ARRAY(&c.scratch, uint64_t, k->exprs->count + 1);
 	c.is_known = ARENA_ARRAY(&c.scratch, bool, k->exprs->count + 1);
+	c.shape = ARENA_ARRAY(&c.scratch, uint64_t, k->exprs->count + 1);
 	c.touched = ARENA_ARRAY(&c.scratch, double, k->buffers.count + 1);
+	c.locals = ARENA_ARRAY(&c.scratch, struct scope, k->buffers.count + 1);
+	c.vars = ARENA_ARRAY(&c.scratch, struct scope, k->vars.count + 1);
+	find_scopes(&c, k->body, (struct scope){.count = 0});
 	count(&c, k->body);
 	touch_call(&c, k->body);
 	w.operations = c.operations;

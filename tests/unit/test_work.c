@@ -36,6 +36,16 @@ static void what_outer_axes_give_counts_once(void **state)
 	assert_float_equal(w.in_bytes, 4 * (3 * 5 + 5), 0.001);
 }
 
+/* Lowered with the exponentials under the sum and again in the result. */
+static void softmax_has_its_exponentials_once(void **state)
+{
+	struct fixture *f = *state;
+	struct attrs_softmax a = {.axis = 1};
+	struct kernel_work w = work_of(f, op(&f->b, OP_softmax, &a, 1, INPUT_N(f, 3, 5)));
+
+	assert_float_equal(w.operations, 5 * 3 * 5 + 3, 0.001); /* max, -, exp, sum, *; 1 / sum */
+}
+
 static void a_slice_reads_what_it_takes(void **state)
 {
 	struct fixture *f = *state;
@@ -53,9 +63,9 @@ static void a_slice_reads_what_it_takes(void **state)
 int main(void)
 {
 
-	const struct CMUnitTest tests[] = {TEST(matmul_is_two_operations_a_term),
-					   TEST(what_outer_axes_give_counts_once),
-					   TEST(a_slice_reads_what_it_takes)};
+	const struct CMUnitTest tests[] = {
+		TEST(matmul_is_two_operations_a_term), TEST(what_outer_axes_give_counts_once),
+		TEST(softmax_has_its_exponentials_once), TEST(a_slice_reads_what_it_takes)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
