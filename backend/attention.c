@@ -279,7 +279,9 @@ static void dot_products(struct attention_gen *g, const struct rows *t, LLVMValu
 
 static LLVMValueRef exponential(struct attention_gen *g, LLVMValueRef x)
 {
-	return emit_scalar(g->e, EXPR_EXP, DT_F32, g->plan->lanes, &x);
+	LLVMValueRef arg[3] = {x}; /* as many as any operation may read */
+
+	return emit_scalar(g->e, EXPR_EXP, DT_F32, g->plan->lanes, arg);
 }
 
 /* The new maxima of the rows, and what sums so far are scaled by. A row without any score above -inf counts

@@ -270,8 +270,11 @@ static bool open_planner(struct planner *p, const struct kernel *k, const struct
 	*p = (struct planner){.k = k, .t = t, .info = info, .plan.mac = mac};
 	if (!mac_table[mac].offered(t) || !contract_match(k, info, mac, &p->c))
 		return false;
-	for (int i = 0; i < p->c.count; i++)
+	for (int i = 0; i < p->c.count; i++) {
 		p->extent[i] = extent_or(contract_extent(k, &p->c, i), GUESS);
+		if (!p->extent[i])
+			return false; /* nothing to compute */
+	}
 	p->k_total = (double)extent_or(p->c.k_total, GUESS);
 	p->row_bytes = row_bytes(info, &p->c);
 	p->plan.lanes = choose_lanes(p);
