@@ -692,6 +692,49 @@ static void prepare(struct gen *g, const struct stmt *s, struct copy c, struct p
 		w->value = emit_encode(g->e, a->type, vector ? g->lanes : 1, w->value);
 }
 
+/* Copies of the block that lie between each other in memory (three channels of pixels): element e of the whole is
+ * lane e / n of copy e % n. */
+static void store_interleaved(struct gen *g, const struct pending *all, int n, int step)
+{
+	LLVMValueRef index[LANES_MAX];
+
+	for (int i = 0; i < n; i++) {
+		LLVMValueRef v = all[0].value, by = gen_i64(g, (int64_t)i * g->lanes);
+
+		for (int b = 1; b < n; b++) {
+			for (int t = 0; t < g->lanes; t++) {
+				int e = i * g->lanes + t, from = e % n == b ? g->lanes + e / n
+								 : b == 1 && e % n == 0 ? e / n
+											: t;
+
+				index[t] = LLVMConstInt(g->e->i32, (unsigned)from, 0);
+			}
+			v = LLVMBuildShuffleVector(g->e->builder, v, all[b * step].value,
+						   LLVMConstVector(index, (unsigned)g->lanes), "");
+		}
+		store_lane(g, all[0].place.a, advance(g, all[0].place.a, all[0].place.at, by), v);
+	}
+}
+
+static bool is_interleaved(struct gen *g, const struct stmt *s, const struct pending *all,
+			   int blocks, int vectors)
+{
+	struct access *a = store_access(&g->info, s);
+	int64_t stride;
+	bool uses;
+	dim coef = g->block_axis < 0 ? NULL : access_coef(&g->info, a, g->block_axis, &uses);
+
+	if (blocks < 2 || blocks > 4 || g->block_outer >= 0 || g->lanes < 4 || packed(a->type) ||
+	    !coef || !dim_is(coef, 1))
+		return false;
+	for (int i = 0; i < blocks * vectors; i++) {
+		if (all[i].mask || all[i].place.offsets || !all[i].place.stride ||
+		    !gen_constant(all[i].place.stride, &stride) || stride != blocks)
+			return false;
+	}
+	return true;
+}
+
 void gen_store(struct gen *g, const struct stmt *s)
 {
 	struct access *a = store_access(&g->info, s);
@@ -706,6 +749,11 @@ void gen_store(struct gen *g, const struct stmt *s)
 	/* all loads before the stores, which might alias them; a combining store reads what the one before wrote */
 	for (int i = 0; i < blocks * vectors; i++)
 		prepare(g, s, (struct copy){i / vectors, i % vectors}, &all[i]);
+	if (is_interleaved(g, s, all, blocks, vectors)) {
+		for (int u = 0; u < vectors; u++)
+			store_interleaved(g, all + u, blocks, vectors);
+		return;
+	}
 	for (int i = 0; i < blocks * vectors; i++) {
 		if (all[i].place.offsets || all[i].place.stride)
 			store_vector(g, &all[i]);

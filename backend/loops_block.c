@@ -195,6 +195,33 @@ static void choose_square(struct chooser *c, const struct chain *chain, struct l
 	}
 }
 
+/* Stores a few elements apart along the vectors, and next to each other along a short axis: its iterations together
+ * fill the gaps, and are stored as whole vectors (loops_access.c). */
+static void choose_interleaved(struct chooser *c, const struct chain *chain,
+			       struct loops_nest *nest)
+{
+	const struct stmt *store = chain->body;
+	bool uses;
+	dim stride;
+
+	if (nest->vector_axis < 0 || nest->lanes < 4 || store->next || store->kind != STMT_STORE ||
+	    store->combine >= 0)
+		return;
+	stride = access_coef(&c->info, store_access(&c->info, store), nest->vector_axis, &uses);
+	for (int i = chain->count - 1; i >= 0 && stride && dim_is_const(stride); i--) {
+		int axis = chain->loops[i]->axis;
+		dim coef = access_coef(&c->info, store_access(&c->info, store), axis, &uses);
+
+		if (axis == nest->vector_axis || !coef || !dim_is(coef, 1) || stride->value < 2 ||
+		    stride->value > 4 || plan_extent(c->k, axis, 0) != stride->value)
+			continue;
+		nest->block_axis = axis;
+		nest->block = (int)stride->value;
+		nest->unroll = nest->unroll < 2 ? nest->unroll : 2;
+		return;
+	}
+}
+
 /* Copies of reductions that are vectors along an axis of their own, or no vectors: a few, to share loads. */
 static void few_rows(struct chooser *c, struct loops_nest *nest, const struct sharing *s, int most)
 {
@@ -258,4 +285,6 @@ void plan_block(struct chooser *c, const struct chain *chain, struct loops_nest 
 	choose_block(c, chain, nest, outside);
 	if (nest->block == 1)
 		choose_square(c, chain, nest, outside);
+	if (nest->block == 1)
+		choose_interleaved(c, chain, nest);
 }

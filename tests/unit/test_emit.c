@@ -480,7 +480,7 @@ static const char *const shape_texts[] = {
 };
 enum {
 	TEXTS = sizeof(shape_texts) / sizeof(*shape_texts),
-	SHAPES = 27,
+	SHAPES = 29,
 	ATTENTIONS = 4,
 	ALL_SHAPES = SHAPES + ATTENTIONS + TEXTS
 };
@@ -613,6 +613,9 @@ static struct value *shape_of_kernel(struct fixture *f, int which)
 		x[0] = INPUT(f, DT_F32, 16, 12, 19);
 		return add_op(f, OP_winograd_output, 1, x,
 			      &(struct attrs_winograd_output){.tile = 2, .h = 3, .w = 6});
+	case 27: /* three channels between each other */
+		return add_transpose(&f->b, INPUT(f, DT_F32, 2, 3, 77), (int[]){0, 2, 1});
+	case 28: return add_transpose(&f->b, INPUT(f, DT_F16, 2, 4, 33), (int[]){0, 2, 1});
 	default:
 		x[0] = INPUT(f, DT_F32, 5, 257);
 		return add_op(f, OP_normalize, 1, x,
