@@ -11,7 +11,7 @@ const struct command commands[] = {
 	 command_compile},
 	{"run", "MODEL --input FILE.. --output FILE..",
 	 "Run a model (.onnx, .hir or compiled .so) on inputs from files.", command_run},
-	{"bench", "MODEL [--threads 1,2]",
+	{"bench", "MODEL [--threads 1,2] [--profile]",
 	 "Measure the latency of a model (.onnx, .hir or compiled .so).", command_bench},
 	{"check", "MODEL [--data DIR]",
 	 "Compare a model's compiled results with given ones, or with the interpreter's.",
