@@ -213,7 +213,8 @@ static void choose_tasks(struct planner *p)
 		batch *= (double)p->extent[i];
 	b_bytes = columns * p->k_total * 4 / c->mac->k;
 	total = batch * rows * columns * p->k_total;
-	p->plan.prefetch = p->plan.packed >= 0 && b_bytes > (double)p->t->l2 / 2;
+	/* panels of all batches: each is read once in a run, as far away as if they were one matrix */
+	p->plan.prefetch = p->plan.packed >= 0 && batch * b_bytes > (double)p->t->l2 / 2;
 	want = total / 32;
 	want = want < 3e5 ? 3e5 : want > 3e6 ? 3e6 : want; /* multiply-adds in a task */
 	for (int i = 0; i < c->n; i++)
