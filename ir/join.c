@@ -14,12 +14,15 @@
  *     value must have no reduction (then it is computed again). Otherwise the group is refused.
  * An op that is not pure (concat, scatter, cumulate, attention) adds its statements. Its result is the
  * group's if it leaves the group, else a local, small and of constant size; later ops load from there.
+ * Of an op that stores tiles (lowers_to_tiles) the statements are kept back: where the results of the group are computed
+ * from it element by element, its stores store those instead.
  * Last come the nests of the group's pure results; results of equal dims share one nest. */
 #include "ir/join.h"
 #include "ir/op.h"
 
 #include <string.h>
 
+static const char element_by_element[] = "it is stored by tiles, and read otherwise";
 static const char too_large[] = "it would be computed many times, and is too large to keep";
 
 enum { PLACEHOLDER = 1 << 20, LOCAL_BYTES = 64 << 10, LOADS_MAX = 32 };
@@ -31,6 +34,7 @@ struct inner {
 	int axes[HONE_MAX_RANK];
 	const struct expr *value; /* pure */
 	int buffer;               /* not pure, or kept whole */
+	struct stmt *tiles;       /* stores of PLACEHOLDER + its number, kept back; it is costly */
 };
 
 struct join {
@@ -60,8 +64,8 @@ const struct expr *join_load(struct lowering *l, struct value *v, const struct e
 		return NULL;
 	if (x->pure && !x->costly)
 		return expr_bind_axes(exprs_of(l), x->value, v->type.rank, x->axes, index);
-	return expr_load(exprs_of(l), value_compute(v), x->pure ? PLACEHOLDER + i : x->buffer,
-			 v->type.rank, index);
+	return expr_load(exprs_of(l), value_compute(v),
+			 x->pure || x->tiles ? PLACEHOLDER + i : x->buffer, v->type.rank, index);
 }
 
 /* Stores of the op being lowered go to a placeholder until it is known where its result lives. */
@@ -286,7 +290,7 @@ static bool resolve(struct join *j, struct nest *n)
 		struct replacement r = {.x = x, .placeholder = PLACEHOLDER + i, .local = -1};
 		struct loads s;
 
-		if (!x->costly)
+		if (!x->costly || x->tiles)
 			continue;
 		nest_loads(j, n, PLACEHOLDER + i, &s);
 		if (!s.count)
@@ -316,36 +320,6 @@ static void emit_fill(struct kernel_builder *b, const struct fill *f)
 	}
 	k_store(&in, f->local, f->rank, index, f->value, -1);
 	*b = f->rank ? after : in;
-}
-
-/* Fills were found from the last value to the first: of one depth the last found comes first. */
-static bool emit_nest(struct join *j, struct nest *n)
-{
-	struct kernel_builder b = j->out;
-
-	if (!resolve(j, n))
-		return false;
-	for (int depth = 0; depth <= n->axis_count; depth++) {
-		for (int i = n->fills.count - 1; i >= 0; i--)
-			if (n->fills.at[i]->depth == depth)
-				emit_fill(&b, n->fills.at[i]);
-		if (depth == 0)
-			j->out = b;
-		if (depth < n->axis_count) {
-			struct kernel_builder after = k_for(&b, n->axes[depth], true);
-
-			if (depth == 0)
-				j->out = after;
-		}
-	}
-	for (int i = 0; i < n->stores.count; i++) {
-		const struct stmt *s = n->stores.at[i];
-
-		k_store(&b, s->buffer, s->rank, s->index, s->value, s->combine);
-	}
-	if (!n->axis_count)
-		j->out = b;
-	return true;
 }
 
 /* ---- ops that are not pure ---- */
@@ -406,6 +380,8 @@ static bool emit_other(struct join *j, struct stmt *s)
 		nest_loads(j, &n, PLACEHOLDER + i, &loads);
 		if (!loads.count)
 			continue;
+		if (x->tiles)
+			return refuse(j, x->v, element_by_element);
 		if (!x->reduces || is_single(&loads, &n)) {
 			replace_in_nest(j, &n, &r);
 			continue;
@@ -419,6 +395,146 @@ static bool emit_other(struct join *j, struct stmt *s)
 	*j->out.end = s;
 	j->out.end = &s->next;
 	return true;
+}
+
+/* ---- tiles ---- */
+
+/* Whether a load of a value of this type reads the element that the nest computes. */
+static bool reads_own(const struct nest *n, const struct expr *load, const struct type *t)
+{
+	bool all = load->count == n->axis_count;
+
+	for (int i = 0; all && i < n->axis_count; i++)
+		all = dim_is(t->dims[i], 1) ||
+		      (load->arg[i]->op == EXPR_AXIS && load->arg[i]->index == n->axes[i]);
+	return all;
+}
+
+/* The only load of a value of tiles that the nest needs: at the nest's own axes. NULL: it needs none, or *ok is false. */
+static const struct inner *find_tiles(struct join *j, struct nest *n, bool *ok)
+{
+	const struct inner *found = NULL;
+
+	for (int i = 0; i < j->inner.count; i++) {
+		const struct inner *x = &j->inner.at[i];
+		struct loads s;
+
+		if (!x->tiles)
+			continue;
+		nest_loads(j, n, PLACEHOLDER + i, &s);
+		if (!s.count)
+			continue;
+		*ok = !found && s.count == 1 && !s.in_index && !n->fills.count &&
+		      reads_own(n, s.at[0], &x->v->type);
+		if (!*ok)
+			return refuse(j, x->v, element_by_element), NULL;
+		found = x;
+	}
+	return found;
+}
+
+struct tile_value {
+	int placeholder;
+	const struct expr *value;
+};
+
+static const struct expr *replace_tile(struct expr_pool *p, const struct expr *e, void *self)
+{
+	const struct tile_value *t = self;
+
+	(void)p;
+	return e->op == EXPR_LOAD && e->index == t->placeholder ? t->value : NULL;
+}
+
+/* The list with each store of the placeholder replaced by the stores of the nest, at its index. */
+static struct stmt *fill_tiles(struct join *j, const struct nest *n, int placeholder,
+			       struct stmt *s)
+{
+	struct expr_pool *p = exprs_of(j->l);
+	struct stmt *first = NULL, *next;
+	struct kernel_builder b = {j->l->kernel, &first};
+
+	for (; s; s = next) {
+		struct tile_value t = {placeholder, s->value};
+
+		next = s->next;
+		if (s->kind != STMT_STORE || s->buffer != placeholder) {
+			s->body = fill_tiles(j, n, placeholder, s->body);
+			s->next = NULL;
+			*b.end = s;
+			b.end = &s->next;
+			continue;
+		}
+		for (int i = 0; i < n->stores.count; i++) {
+			const struct stmt *to = n->stores.at[i];
+			const struct expr *e =
+				expr_bind_axes(p, to->value, n->axis_count, n->axes, s->index);
+
+			k_store(&b, to->buffer, s->rank, s->index,
+				expr_rewrite(p, e, replace_tile, &t), -1);
+		}
+	}
+	return first;
+}
+
+/* The statements of x, which store what the nest makes of it. */
+static bool emit_tiles(struct join *j, const struct nest *n, const struct inner *x)
+{
+	struct stmt *next, *body = fill_tiles(j, n, PLACEHOLDER + (int)(x - j->inner.at), x->tiles);
+
+	for (; body; body = next) {
+		next = body->next;
+		if (!emit_other(j, body))
+			return false;
+	}
+	return true;
+}
+
+/* Fills were found from the last value to the first: of one depth the last found comes first. */
+static bool emit_nest(struct join *j, struct nest *n)
+{
+	struct kernel_builder b = j->out;
+	const struct inner *tiles;
+	bool ok = true;
+
+	if (!resolve(j, n))
+		return false;
+	tiles = find_tiles(j, n, &ok);
+	if (tiles || !ok)
+		return ok && emit_tiles(j, n, tiles);
+	for (int depth = 0; depth <= n->axis_count; depth++) {
+		for (int i = n->fills.count - 1; i >= 0; i--)
+			if (n->fills.at[i]->depth == depth)
+				emit_fill(&b, n->fills.at[i]);
+		if (depth == 0)
+			j->out = b;
+		if (depth < n->axis_count) {
+			struct kernel_builder after = k_for(&b, n->axes[depth], true);
+
+			if (depth == 0)
+				j->out = after;
+		}
+	}
+	for (int i = 0; i < n->stores.count; i++) {
+		const struct stmt *s = n->stores.at[i];
+
+		k_store(&b, s->buffer, s->rank, s->index, s->value, s->combine);
+	}
+	if (!n->axis_count)
+		j->out = b;
+	return true;
+}
+
+/* ---- where results live ---- */
+
+static bool is_result(const struct join *j, const struct value *v)
+{
+	const struct region *r = j->group->regions[0];
+
+	for (int i = 0; i < r->result_count; i++)
+		if (r->results[i] == v)
+			return true;
+	return false;
 }
 
 static void set_buffer(struct stmt *s, int from, int to)
@@ -472,6 +588,12 @@ static bool join_op(struct join *j, struct node *n)
 		x.value = store->value;
 		x.reduces = expr_any(x.value, is_reduce, j);
 		x.costly = expr_any(x.value, is_costly, j);
+		ARENA_PUSH(k->arena, &j->inner, x);
+		return true;
+	}
+	if (lowers_to_tiles(n) && !is_result(j, n->out[0])) {
+		x.tiles = k->body;
+		x.costly = true;
 		ARENA_PUSH(k->arena, &j->inner, x);
 		return true;
 	}

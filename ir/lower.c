@@ -140,6 +140,11 @@ bool lowers_to_pure(const struct node *n)
 	}
 }
 
+bool lowers_to_tiles(const struct node *n)
+{
+	return n->op == OP_winograd_output && !keeps_storage(n);
+}
+
 static bool check_type(const struct node *n, const struct value *v, struct diag *d)
 {
 	if (!v || (v->type.kind == TYPE_TENSOR && v->type.dtype != DT_STRING))

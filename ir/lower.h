@@ -21,6 +21,10 @@ struct kernel *lower_node(struct graph *g, const struct node *n, struct arena *a
 /* Whether loads of this op's result can be replaced by its expression (used by the group pass). */
 bool lowers_to_pure(const struct node *n);
 
+/* Whether each element of this op's result is stored once, by one of several stores of a tile, so that a map of it can
+ * be computed where they are. */
+bool lowers_to_tiles(const struct node *n);
+
 /* Whether a pad only adds elements: its operand is a box of its result, at `lo`. */
 bool pad_is_box(const struct node *n);
 /* Where the element of a reshape's result y at index `at` stands in its operand x (or the other way round). */

@@ -20,6 +20,7 @@ struct cluster {
 	bool computes;   /* holds a map */
 	bool reads_data; /* reads something that is no constant */
 	bool sealed;     /* elements moved after a reduction: no further reduction */
+	bool tiled;      /* its result is stored by tiles: only maps can be computed there */
 	bool closed;     /* its last node cannot be read inside of a group */
 };
 

@@ -18,6 +18,7 @@
  *   movement     transpose, reshape, slice, a pad that cuts: every element at most once. expand and gather, which
  *                read some more than once, take in what is cheap. Whatever lowers_to_pure refuses is the last of
  *                a group.
+ *   tiles        winograd_output: maps of the same dims after it are computed where it stores.
  *   concat, pad  of more elements: never. The kernels of their operands store where they want them
  *                (backend/placement.c), so on its own such an op copies nothing; in a group with its producer a pad
  *                would be a condition around all of the producer's work, in one with its reader around each load. */
@@ -62,6 +63,7 @@ bool node_groups(const struct node *n)
 	case OP_expand:
 	case OP_gather:
 	case OP_iota:
+	case OP_winograd_output:
 	case OP_shape: return true;
 	default: return is_contraction(n) || is_reduction(n) || is_movement(n);
 	}
@@ -91,7 +93,10 @@ static void add_node(struct cluster *k, const struct node *n)
 	k->computes |= n->op == OP_map;
 	for (int i = 0; i < n->in_count; i++)
 		k->reads_data |= !value_const(n->in[i]);
-	k->closed = !lowers_to_pure(n);
+	if (lowers_to_tiles(n)) /* like a contraction, the sums of which it adds */
+		k->tiled = k->contracts = k->reduces = true;
+	else
+		k->closed = !lowers_to_pure(n);
 	k->sealed |= k->reduces && (is_movement(n) || n->op == OP_argreduce);
 	if (n->op == OP_reduce && !ATTRS_OF(reduce, n)->keep)
 		k->sealed = true;
@@ -109,6 +114,7 @@ void cluster_join(struct cluster *k, const struct cluster *from)
 
 	k->sealed |= from->sealed || moved;
 	k->contracts |= from->contracts;
+	k->tiled |= from->tiled;
 	k->reduces |= from->reduces;
 	k->costly |= from->costly;
 	k->computes |= from->computes;
@@ -268,6 +274,8 @@ static bool map_takes(const struct cluster *from, const struct node *n, const st
 bool cluster_takes(const struct cluster *k, const struct cluster *from, const struct node *n, int i)
 {
 	if (from->closed || (k->reduces && from->reduces && (k->contracts || from->contracts)))
+		return false;
+	if (from->tiled && (n->op != OP_map || !same_dims(&n->in[i]->type, &n->out[0]->type)))
 		return false;
 	if (n->op == OP_attention)
 		return attention_takes(from);

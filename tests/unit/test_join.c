@@ -236,6 +236,63 @@ static void group_that_would_keep_too_much_is_refused(void **state)
 	assert_int_equal(f->diag.worst, DIAG_UNSUPPORTED);
 }
 
+static struct value *tiles(struct builder *b, struct value *z)
+{
+	struct attrs_winograd_output a = {.tile = 4, .h = 6, .w = 5};
+
+	return op(b, OP_winograd_output, &a, 1, z);
+}
+
+/* A diamond and a residual sum; one image: its axis is read at 0. */
+static int maps_of_tiles(struct builder *b, struct value *const *in, struct value **out)
+{
+	struct value *y = add_binary(b, EXPR_ADD, tiles(b, in[0]), in[1]);
+
+	y = add_binary(b, EXPR_MUL, y, add_unary(b, EXPR_TANH, y));
+	out[0] = add_binary(b, EXPR_ADD, y, in[2]);
+	return 1;
+}
+
+static int two_maps_of_tiles(struct builder *b, struct value *const *in, struct value **out)
+{
+	maps_of_tiles(b, in, out);
+	out[1] = add_unary(b, EXPR_NEG, out[0]);
+	return 2;
+}
+
+static void maps_are_computed_where_tiles_are_stored(void **state)
+{
+	struct fixture *f = *state;
+	struct kernel *k;
+
+	for (int images = 1; images <= 2; images++) {
+		k = expect_joined(f, images == 1 ? maps_of_tiles : two_maps_of_tiles,
+				  (struct value *[]){INPUT(f, 36, 4 * images, 3), INPUT(f, 3),
+						     INPUT(f, images, 6, 5, 3)});
+		assert_int_equal(count_locals(k), 0);
+		assert_null(k->body->next);
+	}
+}
+
+static void tiles_read_at_other_places_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct value *z = INPUT(f, 36, 4, 3), *y;
+	struct region *r = region_new(f->g);
+	struct builder b = f->b;
+	struct node *n;
+
+	b.region = r;
+	y = add_transpose(&b, tiles(&b, z), (int[]){0, 3, 1, 2});
+	region_set_results(f->g, r, 1, &y);
+	n = graph_add(&f->b,
+		      &(struct node_spec){
+			      .op = OP_group, .out_count = 1, .region_count = 1, .regions = &r});
+	assert_non_null(n);
+	assert_null(lower_node(f->g, n, &f->arena, &f->diag));
+	assert_int_equal(f->diag.worst, DIAG_UNSUPPORTED);
+}
+
 /* ---- random groups ---- */
 
 static uint32_t seed;
@@ -334,6 +391,8 @@ int main(void)
 		TEST(small_results_of_impure_ops_are_kept),
 		TEST(no_reduction_goes_into_an_index),
 		TEST(group_that_would_keep_too_much_is_refused),
+		TEST(maps_are_computed_where_tiles_are_stored),
+		TEST(tiles_read_at_other_places_are_refused),
 		TEST(random_groups_compute_what_their_ops_do),
 	};
 
