@@ -203,6 +203,12 @@ static struct graph *varied(struct generator *g, enum variant v, struct engine *
 	return pipeline_run(g->graph, &o, e, d) ? g->graph : NULL;
 }
 
+/* Passes drop what nobody reads, and with it the error that it would have ended with (an index out of range). */
+static bool lost_an_error(enum variant v, const struct answer *a, const struct answer *oracle)
+{
+	return (v == VARIANT_GROUP || v == VARIANT_PASSES) && a->ran && !oracle->ran;
+}
+
 /* Whether all that was reported is that something is not supported. */
 static bool only_unsupported(const struct diag *d)
 {
@@ -222,6 +228,8 @@ static enum outcome judge_variant(struct generator *g, enum variant v, struct en
 		answer_of(&a, e, graph, g->inputs);
 	if (!oracle.compiled)
 		diag_print(&oracle.diag, stdout, false);
+	else if (a.compiled && lost_an_error(v, &a, &oracle))
+		result = SKIPPED;
 	else if (a.compiled)
 		result = same_answer(g, &a, &oracle) ? PASSED : FAILED;
 	else
