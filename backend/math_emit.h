@@ -48,7 +48,10 @@ LLVMValueRef math_asinh(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_acosh(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_atanh(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_erf(struct fx *f, LLVMValueRef x);
-LLVMValueRef math_erf_table(struct fx *f, LLVMValueRef x); /* 16 lanes of f32 with AVX-512 */
+/* By tables, where math_has_tables: 16 lanes of f32 with AVX-512. */
+bool math_has_tables(const struct fx *f);
+LLVMValueRef math_erf_table(struct fx *f, LLVMValueRef x);
+LLVMValueRef math_tanh_table(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_asin(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_acos(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_atan(struct fx *f, LLVMValueRef x);

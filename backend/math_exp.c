@@ -233,7 +233,7 @@ LLVMValueRef math_tanh(struct fx *f, LLVMValueRef x)
 	LLVMValueRef size = fx_abs(f, x), s, small, big;
 
 	if (f->t == DT_F32)
-		return tanh32(f, x);
+		return math_has_tables(f) ? math_tanh_table(f, x) : tanh32(f, x);
 	s = sinh_small(f, x);
 	small = fx_div(f, s, fx_sqrt(f, fx_fma(f, s, s, fx_real(f, 1))));
 	big = math_exp(f, fx_mul(f, fx_min(f, 30, size), fx_real(f, 2)));
@@ -342,8 +342,7 @@ LLVMValueRef math_erf(struct fx *f, LLVMValueRef x)
 	LLVMValueRef size = fx_abs(f, x), t, u, small, big;
 
 	if (f->t == DT_F32)
-		return f->e->target->isa == ISA_X86_V4 && f->lanes == 16 ? math_erf_table(f, x)
-									 : erf32(f, x);
+		return math_has_tables(f) ? math_erf_table(f, x) : erf32(f, x);
 	small = fx_mul(f, x, fx_poly(f, fx_mul(f, x, x), 13, s));
 	t = fx_min(f, 6, size);
 	u = fx_div(f, fx_sub(f, t, fx_real(f, 2)), fx_add(f, t, fx_real(f, 2)));

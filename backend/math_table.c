@@ -1,10 +1,17 @@
-/* math_table.c: erf of f32 from a table of polynomials, where one instruction looks up 16 of them (vpermps of
- * AVX-512). The axis is cut at multiples of 1/4; around each lies a polynomial of degree 5, interpolated at
- * Chebyshev nodes (error below 1.2e-8). It replaces two polynomials and an exponential. The coefficients are
- * computed here with + - * / of f64 only, so that every machine gets the same. */
+/* math_table.c: erf and tanh of f32 from tables of polynomials, where one instruction looks up 16 of them (vpermps
+ * of AVX-512). The axis, times a scale, is cut in pieces at multiples of a power of two; around each lies a
+ * polynomial, interpolated at Chebyshev nodes (errors below 1.3e-8). It replaces two polynomials and an
+ * exponential. The coefficients are computed here with + - * / of f64 only, so that every machine gets the same. */
 #include "backend/math_emit.h"
 
-enum { PIECES = 16, TERMS = 6 };
+enum { PIECES = 16, TERMS_MAX = 8 };
+
+struct table {
+	double (*fn)(double x); /* odd, tends to 1 */
+	int terms;              /* of each polynomial */
+	double step, scale;     /* piece i is around i * step / scale */
+	double top; /* of the last piece in its middle, so that its end, the result for all above, rounds to 1 */
+};
 
 /* erf(x) = 2/sqrt(pi) exp(-x^2) (x + 2 x^3/3 + 4 x^5/15 + ..): all terms positive. */
 static double erf_series(double x)
@@ -18,6 +25,29 @@ static double erf_series(double x)
 		e += power;
 	}
 	return 1.1283791670955125739 * sum / e;
+}
+
+static double tanh_series(double x)
+{
+	double term = x, sinh = x, cosh = 1;
+
+	for (int n = 2; n < 80; n += 2) {
+		cosh += term * x / n;
+		term *= x * x / n / (n + 1);
+		sinh += term;
+	}
+	return sinh / cosh;
+}
+
+static double cos_series(double x)
+{
+	double term = 1, sum = 1;
+
+	for (int n = 2; n < 40; n += 2) {
+		term *= -x * x / n / (n - 1);
+		sum += term;
+	}
+	return sum;
 }
 
 /* The polynomial of degree n - 1 through n points, by Newton's divided differences. */
@@ -36,47 +66,43 @@ static void interpolate(int n, const double *x, double *y, double *c)
 	}
 }
 
-static void erf_piece(int piece, double *c)
+/* The polynomial of a piece, in the scaled distance from its middle. In the first one, from 0 to half a step, it is
+ * that of fn(x) / x, times x: small results are as good as large ones. */
+static void piece_terms(const struct table *t, int piece, double *c)
 {
-	static const double nodes[TERMS] = {-0.96592582628906829, -0.70710678118654752,
-					    -0.25881904510252076, 0.25881904510252076,
-					    0.70710678118654752,  0.96592582628906829};
-	static const double nodes0[TERMS - 1] = {-0.95105651629515357, -0.58778525229247313, 0,
-						 0.58778525229247313, 0.95105651629515357};
-	double x[TERMS], y[TERMS];
+	double x[TERMS_MAX], y[TERMS_MAX], half = t->step / 2;
+	int n = piece ? t->terms : t->terms - 1;
 
-	if (piece) {
-		for (int i = 0; i < TERMS; i++) {
-			x[i] = nodes[i] / 8;
-			y[i] = erf_series(piece / 4.0 + x[i]);
-		}
-		interpolate(TERMS, x, y, c);
-		if (piece == PIECES - 1)
-			c[0] = 1 - 0x1p-24; /* the sum at its end, erf of all above, rounds to 1 */
-		return;
+	for (int i = 0; i < n; i++) {
+		double node = cos_series(3.14159265358979323846 * (2 * i + 1) / (2 * n)), at;
+
+		x[i] = piece ? node * half : (node + 1) * half / 2;
+		at = (piece * t->step + x[i]) / t->scale;
+		y[i] = piece ? t->fn(at) : t->fn(at) / x[i];
 	}
-	for (int i = 0; i < TERMS - 1;
-	     i++) { /* erf(x) / x: small results are as good as large ones */
-		x[i] = (nodes0[i] + 1) / 16;
-		y[i] = x[i] > 0 ? erf_series(x[i]) / x[i] : 1.1283791670955125739;
-	}
-	interpolate(TERMS - 1, x, y, c + 1);
-	c[0] = 0;
+	interpolate(n, x, y, piece ? c : c + 1);
+	if (!piece)
+		c[0] = 0;
+	if (piece == PIECES - 1)
+		c[0] = t->top;
 }
 
-LLVMValueRef math_erf_table(struct fx *f, LLVMValueRef x)
+static LLVMValueRef look_up(struct fx *f, const struct table *t, LLVMValueRef x)
 {
 	struct emitter *e = f->e;
-	double c[PIECES][TERMS];
-	LLVMValueRef size = fx_min(f, 3.8749998, fx_abs(f, x)), big, d, sum = NULL, lane[PIECES],
-		     arg[2];
+	double c[PIECES][TERMS_MAX], round = 0x1.8p23 * t->step,
+				     last = (PIECES - 0.5) * t->step * (1 - 0x1p-24);
+	LLVMValueRef size = fx_abs(f, x), big, d, sum = NULL, lane[PIECES], arg[2];
 
 	for (int i = 0; i < PIECES; i++)
-		erf_piece(i, c[i]);
-	big = fx_add(f, size, fx_real(f, 0x1.8p21)); /* rounded to a multiple of 1/4 */
-	d = fx_sub(f, size, fx_sub(f, big, fx_real(f, 0x1.8p21)));
+		piece_terms(t, i, c[i]);
+	if (t->scale != 1)
+		size = fx_mul(f, size, fx_real(f, t->scale));
+	size = fx_min(f, last, size);
+	big = fx_add(f, size, fx_real(f, round)); /* rounded to a multiple of the step */
+	d = fx_sub(f, size, fx_sub(f, big, fx_real(f, round)));
 	arg[1] = fx_bits(f, big); /* the lowest four bits count */
-	for (int k = TERMS - 1; k >= 0; k--) {
+	for (int k = t->terms - 1; k >= 0; k--) {
 		for (int i = 0; i < PIECES; i++)
 			lane[i] = LLVMConstReal(e->f32, (double)(float)c[i][k]);
 		arg[0] = LLVMConstVector(lane, PIECES);
@@ -84,4 +110,19 @@ LLVMValueRef math_erf_table(struct fx *f, LLVMValueRef x)
 		sum = sum ? fx_fma(f, sum, d, arg[0]) : arg[0];
 	}
 	return fx_copysign(f, sum, x);
+}
+
+bool math_has_tables(const struct fx *f)
+{
+	return f->e->target->isa == ISA_X86_V4 && f->t == DT_F32 && f->lanes == PIECES;
+}
+
+LLVMValueRef math_erf_table(struct fx *f, LLVMValueRef x)
+{
+	return look_up(f, &(struct table){erf_series, 6, 0.25, 1, 1 - 0x1p-24}, x);
+}
+
+LLVMValueRef math_tanh_table(struct fx *f, LLVMValueRef x)
+{
+	return look_up(f, &(struct table){tanh_series, 8, 0.5, 0.86, 1}, x);
 }
