@@ -288,6 +288,23 @@ static void finish(struct coder *c, LLVMValueRef base)
 
 /* ---- the tile ---- */
 
+/* Asks for the lines that the tile will store: they come while the sums run. */
+static void prefetch_results(struct coder *c)
+{
+	struct emitter *e = c->g.e;
+	LLVMValueRef arg[4] = {NULL, LLVMConstInt(e->i32, 1, 0), LLVMConstInt(e->i32, 3, 0),
+			       LLVMConstInt(e->i32, 1, 0)};
+	int mark = memo_mark(&c->g);
+
+	for (int i = 0; i < c->tile.outer * c->tile.inner * c->tile.vectors; i++) {
+		struct copy at = {i / c->tile.vectors, i % c->tile.vectors};
+
+		arg[0] = gen_store_address(&c->g, c->c.store, at);
+		emit_intrinsic(e, "llvm.prefetch", 1, &e->ptr, 4, arg);
+	}
+	memo_release(&c->g, mark);
+}
+
 static void emit_tile(struct coder *c, int outer, int inner)
 {
 	struct gen *g = &c->g;
@@ -304,6 +321,8 @@ static void emit_tile(struct coder *c, int outer, int inner)
 		base = gen_scratch(g, dim_const(g->k->exprs->dims, 0));
 	begin_sums(c, base);
 	c->panel = c->plan->packed >= 0 ? panel_base(c) : NULL;
+	if (c->plan->prefetch_results)
+		prefetch_results(c);
 	contract_sum(c);
 	memo_release(g, mark);
 	finish(c, base);

@@ -249,6 +249,20 @@ static int64_t row_bytes(struct loops_info *info, const struct contract *c)
 	return coef && dim_is_const(coef) ? coef->value * dtype_bits(c->a.at->type) / 8 : 0;
 }
 
+/* Rows of the result that lie on pages of their own, written a part at a time by tiles with little work: each part waits
+ * for its lines and translations (1x1 192->1152@7 took up to four times as long), unless they were asked for. */
+static bool results_are_far(struct loops_info *info, const struct contract *c, double k_total)
+{
+	struct access *out = store_access(info, c->store);
+	bool used;
+	dim coef = is_row(c, c->count - 1)
+			   ? access_coef(info, out, c->loops[c->count - 1].loop->axis, &used)
+			   : NULL;
+
+	return coef && dim_is_const(coef) && coef->value * dtype_bits(out->type) / 8 >= 4096 &&
+	       k_total >= 64 && k_total <= 256;
+}
+
 /* Few columns do not fill the widest vectors: groups of 8 channels, 24 where wide vectors are no faster. */
 static int choose_lanes(const struct planner *p)
 {
@@ -280,6 +294,7 @@ static bool open_planner(struct planner *p, const struct kernel *k, const struct
 	p->row_bytes = row_bytes(info, &p->c);
 	p->plan.lanes = choose_lanes(p);
 	p->plan.packed = p->c.constant_b ? p->c.b.at->buffer : -1;
+	p->plan.prefetch_results = results_are_far(info, &p->c, p->k_total);
 	p->plan.tile_epilogue = epilogue_weight(info, &p->c) > 8;
 	return p->extent[p->c.n] >= 8 && p->k_total >= 2;
 }

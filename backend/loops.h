@@ -237,6 +237,8 @@ void gen_access_prefix(struct gen *g, struct access *a);
 /* Ends the reuse of loads. */
 void gen_forget_loaded(struct gen *g);
 void gen_store(struct gen *g, const struct stmt *s);
+/* Where copy c of a store of whole bytes begins. */
+LLVMValueRef gen_store_address(struct gen *g, const struct stmt *s, struct copy c);
 LLVMValueRef gen_reduce(struct gen *g, const struct expr *e, struct copy c);
 LLVMValueRef gen_combine(struct gen *g, enum reduce_kind kind, enum dtype t, int lanes,
 			 LLVMValueRef a, LLVMValueRef b);

@@ -761,3 +761,8 @@ void gen_store(struct gen *g, const struct stmt *s)
 			store_one(g, &all[i]);
 	}
 }
+
+LLVMValueRef gen_store_address(struct gen *g, const struct stmt *s, struct copy c)
+{
+	return place_of(g, store_access(&g->info, s), c).at;
+}

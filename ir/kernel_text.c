@@ -196,6 +196,8 @@ static void put_contract(struct printer *p)
 		fprintf(p->out, " k=%d", plan->k_step);
 	if (plan->prefetch)
 		fputs(" prefetch", p->out);
+	if (plan->prefetch_results)
+		fputs(" prefetch_results", p->out);
 	if (plan->tile_epilogue)
 		fputs(" epilogue=tile", p->out);
 	for (int i = 0; i < plan->task_count; i++)

@@ -52,6 +52,7 @@ struct contract_plan {
 	int packed;    /* the buffer that is stored in panels, -1: B is read in place */
 	int k_step;    /* iterations of the outermost k loop in one pass over the rows; 0: all */
 	bool prefetch; /* panels come from beyond L2 */
+	bool prefetch_results; /* asks for what a tile will store before its sums run */
 	bool tile_epilogue; /* sums go through scratch memory, and the epilogue runs row by row */
 	int task_count;     /* loops cut into tasks, in the order in which tasks are counted */
 	struct {
