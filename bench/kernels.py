@@ -19,7 +19,7 @@ from engines import HONE, MODELS, OUT, compile_hone, make, usable
 
 GEMM = [(128, 768, 768), (128, 3072, 768), (512, 768, 768), (384, 768, 3072), (32, 256, 1024), (8, 768, 768),
         (1, 768, 768), (1, 3072, 768)]  # M, N, K
-GEMM_INT8 = [(128, 768, 768), (128, 3072, 768), (512, 768, 768)]
+GEMM_NARROW = [(128, 768, 768), (128, 3072, 768), (512, 768, 768), (8, 768, 768), (1, 3072, 768)]  # bytes, bf16
 CONV = [  # kernel, stride, channels in, out, size of the input; groups
     (7, 2, 3, 64, 224), (3, 1, 64, 64, 56), (3, 1, 128, 128, 28), (3, 1, 256, 256, 14), (3, 1, 512, 512, 7),
     (3, 2, 128, 128, 56), (3, 2, 256, 256, 28), (3, 2, 512, 512, 14), (1, 1, 64, 256, 56), (1, 1, 256, 64, 56),
@@ -68,6 +68,17 @@ def gemm_int8(shape):
     b.node("MatMulInteger", "x", b.const(b.random.integers(-127, 128, (k, n), np.int8)))
     name = f"kernels/gemm_int8_{m}x{n}x{k}"
     return b.save(name, x, (m, n), TensorProto.UINT8, TensorProto.INT32), x, 2 * m * n * k
+
+
+def gemm_bf16(shape):
+    m, n, k = shape
+    b = Model(1)
+    upper = lambda x: (np.ascontiguousarray(x).view(np.uint32) >> 16).astype(np.uint16)
+    x, w = upper(b.normal(m, k)), upper(b.normal(k, n, scale=k ** -0.5))
+    b.constants.append(helper.make_tensor("c0", TensorProto.BFLOAT16, w.shape, w.tobytes(), raw=True))
+    b.node("MatMul", "x", "c0")
+    name = f"kernels/gemm_bf16_{m}x{n}x{k}"
+    return b.save(name, x, (m, n), TensorProto.BFLOAT16, TensorProto.BFLOAT16), x, 2 * m * n * k
 
 
 def conv(shape, channels_last):
@@ -211,7 +222,10 @@ def main():
         return compute_rows(CONV, lambda s: conv(s, True), lambda s: conv(s, False), peak, options)
     compute_rows(GEMM, gemm, None, peak, options)
     if vnni:
-        compute_rows(GEMM_INT8, gemm_int8, None, vnni, options)
+        compute_rows(GEMM_NARROW, gemm_int8, None, vnni, options)
+    options.ort = False  # it has no product of bf16 on processors
+    # where the instruction is slower than f32, as on Intel's, hone multiplies in f32
+    compute_rows(GEMM_NARROW, gemm_bf16, None, max(peak, options.threads * machine["gops"]["bf16 dot"]), options)
 
 
 if __name__ == "__main__":

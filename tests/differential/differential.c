@@ -81,6 +81,8 @@ static double spacing(enum dtype t, double x)
 	if (t == DT_F32)
 		return fmax((double)(nextafterf(fabsf((float)x), INFINITY) - fabsf((float)x)),
 			    0x1p-149);
+	if (t == DT_BF16)
+		return fmax(ldexp(1, ilogb(x ? x : 1) - 7), 0x1p-133);
 	return nextafter(fabs(x), INFINITY) - fabs(x);
 }
 
@@ -90,6 +92,10 @@ static double allowed(const struct generator *g, enum dtype t, double oracle,
 	switch (g->judge) {
 	case JUDGE_ULP: return (g->tolerance + 0.5) * spacing(t, oracle);
 	case JUDGE_BOUNDS: return bounds->data ? 0x1p-23 * ((const double *)bounds->data)[i] : 0;
+	case JUDGE_BF16:
+		return bounds->data ? 0x1p-23 * ((const double *)bounds->data)[i] +
+					      spacing(DT_BF16, oracle)
+				    : 0;
 	case JUDGE_ABS: return g->tolerance;
 	default: return 0;
 	}

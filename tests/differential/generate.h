@@ -13,7 +13,10 @@ enum judge {
 	JUDGE_EXACT,
 	JUDGE_ULP,    /* at most `tolerance` units in the last place of the oracle's value */
 	JUDGE_BOUNDS, /* eps * the oracle's bounds: a float sum */
-	JUDGE_ABS,    /* at most `tolerance` away */
+	/* A sum of products of bf16, rounded to bf16: the bounds, and the next number in bf16. vdpbf16ps rounds each of
+	 * its two additions, which the bounds cover, and takes numbers below 2^-126 as 0: inputs are larger. */
+	JUDGE_BF16,
+	JUDGE_ABS, /* at most `tolerance` away */
 };
 
 #define MAX_ITEMS 48

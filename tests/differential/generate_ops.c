@@ -159,6 +159,76 @@ static bool step_conv(struct generator *g, struct item x)
 	return keep(g, add(g, OP_conv, 2, in, &attrs), x.mag * w.mag * (double)terms);
 }
 
+/* ---- products of bytes ---- */
+
+static enum dtype draw_byte(struct generator *g) { return draw_one_in(g, 2) ? DT_I8 : DT_U8; }
+
+/* i32(x), or less a zero point: a number, an input, one of `count` on the last axis. */
+static struct value *centered(struct generator *g, struct value *x, dim count)
+{
+	struct value *in[2] = {x};
+	struct named_real zero = {"zero", draw_below(g, 100)};
+
+	if (!x)
+		return NULL;
+	switch (draw_below(g, 4)) {
+	case 0: return add_map_text(&g->b, "(a) -> i32(a)", DT_NONE, 1, in, 0, NULL);
+	case 1: return add_map_text(&g->b, "(a) -> i32(a) - zero", DT_NONE, 1, in, 1, &zero);
+	default:
+		in[1] = add_input(g, x->type.dtype, count ? 1 : 0, &count, 0).v;
+		return in[1] ? add_map_text(&g->b, "(a, b) -> i32(a) - i32(b)", DT_NONE, 2, in, 0,
+					    NULL)
+			     : NULL;
+	}
+}
+
+/* Random constants print as their seed, however large. */
+static struct value *byte_weights(struct generator *g, int rank, const dim *dims)
+{
+	struct tensor data = {.kind = TENSOR_RANDOM, .seed = (uint64_t)draw_below(g, 100)};
+	struct type type = type_make(draw_byte(g), rank, dims);
+
+	return draw_one_in(g, 2) && type_count_const(&type) >= 0
+		       ? add_const(&g->b, &type, &data)
+		       : add_input(g, type.dtype, rank, dims, 0).v;
+}
+
+/* A matrix product or convolution as quantized operators make them. */
+static bool step_bytes(struct generator *g, struct item x)
+{
+	bool conv = draw_one_in(g, 2);
+	int rank = conv ? 4 : 2;
+	dim dims[4];
+	struct attrs_conv attrs = {.group = 1};
+	struct value *in[2], *w;
+	int64_t terms;
+
+	for (int i = 0; i < rank; i++)
+		dims[i] = constant(g, 1 + draw_size(g));
+	if (!conv && x.v->type.rank == 2 && !x.open && dim_is_const(x.v->type.dims[1]))
+		dims[0] = x.v->type.dims[0], dims[1] = x.v->type.dims[1]; /* may be symbolic */
+	in[0] = centered(g, add_input(g, draw_byte(g), rank, dims, 0).v, NULL);
+	terms = in[0] ? count_of(g, in[0]) : 0;
+	if (conv) {
+		dims[2] = dims[3];
+		dims[0] = constant(g, 1 + draw_below(g, 2));
+		dims[1] = constant(g, 1 + draw_below(g, 2));
+		terms *= size_of(g, dims[0]) * size_of(g, dims[1]);
+		if (!in[0] || size_of(g, in[0]->type.dims[1]) < 2 ||
+		    size_of(g, in[0]->type.dims[2]) < 2)
+			return false;
+	} else {
+		dims[0] = dims[1];
+	}
+	dims[rank - 1] = constant(g, draw_size(g) + (draw_one_in(g, 2) ? 13 : 0));
+	if (terms * size_of(g, dims[rank - 1]) > WORK_MAX)
+		return false;
+	w = byte_weights(g, rank, dims);
+	in[1] = centered(g, w, draw_one_in(g, 2) ? dims[rank - 1] : NULL);
+	return in[0] && in[1] &&
+	       keep(g, add(g, conv ? OP_conv : OP_matmul, 2, in, conv ? &attrs : NULL), 0);
+}
+
 static bool step_pool(struct generator *g, struct item x)
 {
 	const struct type *t = &x.v->type;
@@ -529,9 +599,9 @@ bool step_any(struct generator *g)
 		step_reshape, step_reshape, step_transpose, step_transpose, step_slice,
 		step_slice,   step_expand,  step_pad,       step_pad,       step_concat,
 		step_concat,  step_gather,  step_scatter,   step_topk,      step_nonzero,
-		step_source,  step_control, step_loop,
+		step_source,  step_control, step_loop,      step_bytes,     step_bytes,
 	};
-	int which = draw_below(g, 38);
+	int which = draw_below(g, 11 + (int)(sizeof(steps) / sizeof(*steps)));
 
 	if (which < 9)
 		return step_map(g);
@@ -548,6 +618,18 @@ static bool inexact_matmul(struct generator *g, struct item x)
 	struct value *in[2] = {x.v, add_input(g, x.v->type.dtype, 2, dims, -1).v};
 
 	return in[1] && keep(g, add(g, OP_matmul, 2, in, NULL), 1);
+}
+
+/* Of bf16, in an input of its own whose length is often odd. */
+static bool inexact_bf16(struct generator *g, struct item x)
+{
+	dim inner = constant(g, 1 + draw_below(g, 90)), a[2] = {x.v->type.dims[0], inner},
+	    b[2] = {inner, constant(g, draw_size(g) + 8)};
+	struct value *in[2] = {add_input(g, DT_BF16, 2, a, -1).v,
+			       add_input(g, DT_BF16, 2, b, -1).v};
+
+	g->judge = JUDGE_BF16;
+	return in[0] && in[1] && keep(g, add(g, OP_matmul, 2, in, NULL), 1);
 }
 
 static bool inexact_normalize(struct generator *g, struct item x)
@@ -583,15 +665,15 @@ static bool inexact_reduce(struct generator *g, struct item x)
 bool step_inexact(struct generator *g)
 {
 	static bool (*const steps[])(struct generator *, struct item) = {
-		inexact_matmul, inexact_normalize, inexact_softmax, inexact_reduce,
-		inexact_attention};
-	static const char *const names[] = {"matmul", "normalize", "softmax", "reduce",
-					    "attention"};
-	int which = draw_below(g, 7);
+		inexact_matmul, inexact_normalize, inexact_softmax,
+		inexact_reduce, inexact_attention, inexact_bf16};
+	static const char *const names[] = {"matmul", "normalize", "softmax",
+					    "reduce", "attention", "matmul of bf16"};
+	int which = draw_below(g, 8);
 	dim dims[2] = {constant(g, draw_size(g)), constant(g, draw_size(g))};
 	struct item x;
 
-	if (which >= 5)
+	if (which >= 6)
 		return step_function(g);
 	g->low = -2;
 	g->high = 2;
