@@ -102,7 +102,13 @@ static dim divide(struct graph *g, int op, dim a, dim b)
 static dim eval_binary(struct graph *g, const struct expr *e, dim a, dim b)
 {
 	struct dim_pool *p = &g->dims;
+	union scalar x[2];
 
+	if (dim_is_const(a) && dim_is_const(b)) { /* numbers wrap, where sizes saturate */
+		x[0].i = a->value;
+		x[1].i = b->value;
+		return dim_const(p, scalar_eval(e->op, e->arg[0]->type, e->type, x).i);
+	}
 	switch (e->op) {
 	case EXPR_ADD: return dim_add(p, a, b);
 	case EXPR_SUB: return dim_sub(p, a, b);
@@ -118,13 +124,6 @@ static dim eval_binary(struct graph *g, const struct expr *e, dim a, dim b)
 	case EXPR_GE:
 	case EXPR_EQ:
 	case EXPR_NE: return from_truth(g, compare(g, e->op, a, b));
-	}
-	if (e->type != DT_BOOL || !dim_is_const(a) || !dim_is_const(b))
-		return NULL;
-	switch (e->op) {
-	case EXPR_AND: return dim_const(p, a->value & b->value);
-	case EXPR_OR: return dim_const(p, a->value | b->value);
-	case EXPR_XOR: return dim_const(p, a->value ^ b->value);
 	}
 	return NULL;
 }
