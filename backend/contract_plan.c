@@ -310,8 +310,10 @@ bool contract_choose(struct kernel *k, const struct target *t)
 	if (loops_analyze(k, &scratch, &info))
 		for (int mac = 0; mac < MAC_COUNT && !ok; mac++)
 			ok = open_planner(&p, k, t, &info, (enum contract_mac)mac);
-	if (ok) {
+	if (ok)
 		each_tile(&p, keep_best, &best);
+	ok = ok && best < INFINITY;
+	if (ok) {
 		choose_k_step(&p);
 		choose_tasks(&p);
 		k->plan = (struct plan){.driver = DRIVER_CONTRACT, .contract = p.plan};

@@ -3,8 +3,9 @@
  *   - transposes of constants are copied here, at memory speed, and large weights are scaled;
  *   - all others that are foldable make up one small graph, which the engine runs once. When that fails
  *     (an index out of range must fail at run time, not here), they are tried one by one.
- * A result may have 64 KB, or twice the bytes of the operands. Inputs of the model are no constants. */
-#include "passes/patterns.h"
+ * A result may have 64 KB, or twice the bytes of the operands. Inputs of the model are no constants. Bytes that a
+ * contraction multiplies stay bytes. */
+#include "passes/group.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -171,7 +172,8 @@ static bool is_foldable(const struct fold *f, const struct node *n)
 	int64_t bytes, in_bytes = 0;
 
 	if (!is_pure(n) || !(op_table[n->op].flags & OP_LOWERS) || n->symbol_count ||
-	    n->region_count || n->out_count != 1 || n->op == OP_shape || is_scaling(n))
+	    n->region_count || n->out_count != 1 || n->op == OP_shape || is_scaling(n) ||
+	    node_is_byte_factor(n))
 		return false;
 	bytes = type_bytes_const(&n->out[0]->type);
 	for (int i = 0; i < n->in_count; i++) {

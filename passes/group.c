@@ -220,17 +220,6 @@ static bool visit_diamond(struct grouping *g, struct node *n)
 	return false;
 }
 
-/* Whether the next reader of v is a contraction. */
-static bool is_factor(const struct value *v)
-{
-	int scanned = 0;
-
-	for (struct node *n = v->def->next; n && scanned < DIAMOND_SCAN; n = n->next, scanned++)
-		if (reads(n, v))
-			return n->op == OP_matmul || n->op == OP_conv;
-	return false;
-}
-
 static void visit(struct grouping *g, struct node *n)
 {
 	struct cluster *k;
@@ -241,7 +230,7 @@ static void visit(struct grouping *g, struct node *n)
 	if (visit_diamond(g, n))
 		return;
 	k = cluster_new(g, n);
-	if (node_widens(n) && is_factor(n->out[0])) { /* only what the contraction takes too */
+	if (node_is_byte_factor(n)) { /* only what the contraction takes too */
 		struct cluster *from = cluster_of(g, n->in[0]);
 
 		if (from && !from->computes && contraction_takes(from))

@@ -36,8 +36,9 @@ void cluster_join(struct cluster *k, const struct cluster *from);
 /* Whether n, between the cluster's result v and the node where all its readers meet (the last), may join;
  * then the cluster's properties take it in. */
 bool cluster_takes_inner(struct cluster *k, const struct value *v, struct node *n, bool last);
-/* Whether n makes i32 of bytes, for a contraction that is computed on the bytes themselves: it belongs to its reader. */
-bool node_widens(const struct node *n);
+/* Whether n makes i32 of bytes for a contraction, which is computed on the bytes themselves: so n stays with it, and
+ * does not become a constant. */
+bool node_is_byte_factor(const struct node *n);
 /* Whether a contraction takes in a cluster of movement alone. */
 bool contraction_takes(const struct cluster *from);
 /* Whether computing it again for every reader costs about as much as reading it. */

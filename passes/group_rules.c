@@ -70,7 +70,7 @@ bool node_groups(const struct node *n)
 }
 
 /* i32(a), i32(a) - b */
-bool node_widens(const struct node *n)
+static bool widens_bytes(const struct node *n)
 {
 	enum { WEIGHT = 3 };
 
@@ -82,6 +82,20 @@ bool node_widens(const struct node *n)
 		if ((t == DT_I8 || t == DT_U8) && same_dims(&n->in[i]->type, &n->out[0]->type))
 			return true;
 	}
+	return false;
+}
+
+bool node_is_byte_factor(const struct node *n)
+{
+	enum { SCAN = 96 };
+	int scanned = 0;
+
+	if (!widens_bytes(n))
+		return false;
+	for (const struct node *m = n->next; m && scanned < SCAN; m = m->next, scanned++)
+		for (int i = 0; i < m->in_count; i++)
+			if (m->in[i] == n->out[0])
+				return m->op == OP_matmul || m->op == OP_conv;
 	return false;
 }
 
@@ -179,7 +193,7 @@ bool contraction_takes(const struct cluster *from)
 	for (int i = 0; i < from->nodes.count; i++) {
 		const struct node *n = from->nodes.at[i];
 
-		if (n->op == OP_map ? from->reads_data && !node_widens(n) : !keeps_inner_axis(n))
+		if (n->op == OP_map ? from->reads_data && !widens_bytes(n) : !keeps_inner_axis(n))
 			return false;
 	}
 	return true;
