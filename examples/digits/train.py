@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Trains the digits CNN and writes model.onnx, images.npy and labels.npy beside this file.
+"""Trains the digits CNN and writes model.onnx beside this file.
 
 The data is scikit-learn's copy of the UCI "Optical Recognition of Handwritten Digits" test set: 1797
-real scans of 8x8 pixels. 360 of them, chosen by a seeded shuffle, are held out; the rest is trained on,
-shifted by up to a pixel. The network is written out in NumPy (forward and backward), so training needs
-no framework and gives the same weights each time on one machine.
+real scans of 8x8 pixels. 360 of them, chosen by a seeded shuffle (split.py), are held out; the rest is
+trained on, shifted by up to a pixel. The network is written out in NumPy (forward and backward), so
+training needs no framework and gives the same weights each time on one machine.
 
     image [N,1,8,8] -> conv 3x3x16, BatchNormalization, Relu                 (a)
                     -> conv 3x3x16, BatchNormalization, + a, Relu, MaxPool 2x2
@@ -18,10 +18,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the same order of sums eac
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from sklearn.datasets import load_digits
+
+from split import HELD_OUT, SEED, split
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SEED, EPOCHS, BATCH, HELD_OUT, EPS = 20240607, 60, 64, 360, 1e-5
+EPOCHS, BATCH, EPS = 60, 64, 1e-5
 
 
 class Conv:
@@ -223,16 +224,11 @@ def export(net, path):
 
 def main():
     rng = np.random.default_rng(SEED)
-    digits = load_digits()
-    order = rng.permutation(len(digits.target))
-    x = (digits.images[order, None] / 16).astype(np.float32)
-    labels = digits.target[order]
+    x, labels = split(rng)
     net = train(rng, x[HELD_OUT:], labels[HELD_OUT:])
     right = (net.forward(x[:HELD_OUT]).argmax(1) == labels[:HELD_OUT]).sum()
     print(f"held out: {right} of {HELD_OUT} right ({100 * right / HELD_OUT:.2f} %)")
     export(net, os.path.join(HERE, "model.onnx"))
-    np.save(os.path.join(HERE, "images.npy"), x[:HELD_OUT])
-    np.save(os.path.join(HERE, "labels.npy"), labels[:HELD_OUT].astype(np.int64))
 
 
 if __name__ == "__main__":
