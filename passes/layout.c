@@ -11,7 +11,7 @@
  * apart (a channel shuffle) it moves but for a transpose that brings them together.
  * A flattened operand of a matmul by a constant passes its transpose on to the rows of that constant.
  * Last, transposes that move only axes of size 1 become reshapes. */
-#include "passes/patterns.h"
+#include "passes/group.h"
 
 #include <string.h>
 
@@ -179,8 +179,30 @@ static void permute_dims(const dim *from, const int64_t *perm, int rank, dim *to
 		to[perm[i]] = from[i];
 }
 
+/* The next node that reads what n makes; NULL: none near. */
+static const struct node *reader_of(const struct node *n)
+{
+	enum { SCAN = 96 };
+	int scanned = 0;
+
+	for (const struct node *m = n->next; m && scanned < SCAN; m = m->next, scanned++)
+		for (int i = 0; i < m->in_count; i++)
+			if (m->in[i] == n->out[0])
+				return m;
+	return NULL;
+}
+
+/* Whether a contraction comes next, past which no transpose moves. */
+static bool ends_at_contraction(const struct node *n)
+{
+	const struct node *m = reader_of(n);
+
+	return m && (m->op == OP_conv || node_is_byte_factor(m));
+}
+
 /* pad(transpose(%x))   =>   transpose(pad(%x))   with lo and hi permuted. An input's transpose stays before
- * its pad: nothing could cancel it, and the pad may then be part of the convolution. */
+ * its pad, and any before a convolution's: nothing could cancel it, and the pad may then be part of the
+ * convolution. */
 static struct value *sink_pad(struct pass_context *c, struct node *n)
 {
 	struct builder b = build_before(c, n);
@@ -189,7 +211,7 @@ static struct value *sink_pad(struct pass_context *c, struct node *n)
 	dim lo[HONE_MAX_RANK], hi[HONE_MAX_RANK];
 	struct value *in[2] = {NULL};
 
-	if (!perm || !n->in[0]->def->in[0]->def)
+	if (!perm || !n->in[0]->def->in[0]->def || ends_at_contraction(n))
 		return NULL;
 	permute_dims(a.lo.at, perm, a.lo.count, lo);
 	permute_dims(a.hi.at, perm, a.hi.count, hi);
@@ -507,7 +529,7 @@ static struct value *sink(struct pass_context *c, struct node *n, void *self)
 
 	switch (n->op) {
 	case OP_transpose: return merge(c, n, t);
-	case OP_map: return sink_map(c, n, t);
+	case OP_map: return node_is_byte_factor(n) ? NULL : sink_map(c, n, t);
 	case OP_concat: return sink_concat(c, n, t);
 	case OP_pad: return sink_pad(c, n);
 	case OP_slice: return sink_slice(c, n);
