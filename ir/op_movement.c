@@ -539,14 +539,17 @@ bool lower_concat(struct lowering *l, const struct node *n)
 	struct expr_pool *p = exprs_of(l);
 	int64_t axis = ATTRS(concat, n)->axis;
 	const struct expr *start = expr_index(p, 0);
+	bool stored = false;
 
 	for (int i = 0; i < n->in_count; i++) {
 		const struct type *t = &n->in[i]->type;
 		const struct expr *value;
 		index_list at;
 
-		if (dim_is(t->dims[axis], 0))
+		/* of nothing but empty operands one is stored: the kernel has a result */
+		if (dim_is(t->dims[axis], 0) && (stored || i + 1 < n->in_count))
 			continue;
+		stored = true;
 		l->at = kernel_at_end(l->kernel);
 		lower_open(l, t, at);
 		value = lower_load(l, n->in[i], at);

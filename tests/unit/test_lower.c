@@ -95,6 +95,16 @@ static void concat_and_expand(void **state)
 	       3, 4, 5);
 }
 
+static void a_concat_of_nothing_is_empty(void **state)
+{
+	struct fixture *f = *state;
+	struct type type = type_make(DT_F32, 1, (dim[]){size_of(&f->b, 0)});
+	struct tensor data = {.kind = TENSOR_BYTES};
+	struct value *empty = add_const(&f->b, &type, &data), *in[2] = {empty, empty};
+
+	expect_floats(f, add_concat(&f->b, 0, 2, in), 0, NULL);
+}
+
 /* N is 1 here: an axis that may be 1 must be read at 0. */
 static void broadcast_of_a_dim_that_is_one_at_run_time(void **state)
 {
@@ -358,6 +368,7 @@ int main(void)
 		TEST(pad_reflect),
 		TEST(pad_wrap),
 		TEST(concat_and_expand),
+		TEST(a_concat_of_nothing_is_empty),
 		TEST(broadcast_of_a_dim_that_is_one_at_run_time),
 		TEST(shape_and_iota),
 		TEST(reduce_over_middle_axes),
