@@ -58,6 +58,8 @@ static void take_extra(struct arena *a, struct target *t, const struct extra *x)
 	*extra_field(t, x) = true;
 	t->features = arena_printf(a, "%s%s", t->features, x->features);
 	t->cpu_bits |= x->bit;
+	if (t->amx && !t->vnni) /* every processor with AMX has it */
+		take_extra(a, t, &extras[0]);
 }
 
 static void take_level(struct target *t, const struct level *l)
