@@ -167,13 +167,37 @@ static bool is_const_or_folds(const struct fold *f, const struct value *v)
 	return value_const(v) || (v->id < f->id_count && f->folds[v->id]);
 }
 
+static bool varies_expr(const struct expr *e, void *self)
+{
+	(void)self;
+	return e->op == EXPR_DIM && !dim_is_const(e->size);
+}
+
+/* Whether n says something in dims that are known at run time only: `map() () -> K == 0`, a slice at [N - 1]. */
+static bool varies(const struct node *n)
+{
+	for (int i = 0; i < op_table[n->op].attr_count; i++) {
+		const struct attr_row *r = &op_table[n->op].attrs[i];
+		const void *field = (const char *)n->attrs + r->offset;
+		const struct dims *dims = field;
+
+		if (r->kind == ATTR_DIM && *(const dim *)field &&
+		    !dim_is_const(*(const dim *)field))
+			return true;
+		for (int k = 0; r->kind == ATTR_DIMS && k < dims->count; k++)
+			if (!dim_is_const(dims->at[k]))
+				return true;
+	}
+	return n->expr && expr_any(n->expr, varies_expr, NULL);
+}
+
 static bool is_foldable(const struct fold *f, const struct node *n)
 {
 	int64_t bytes, in_bytes = 0;
 
 	if (!is_pure(n) || !(op_table[n->op].flags & OP_LOWERS) || n->symbol_count ||
 	    n->region_count || n->out_count != 1 || n->op == OP_shape || is_scaling(n) ||
-	    node_is_byte_factor(n))
+	    node_is_byte_factor(n) || varies(n))
 		return false;
 	bytes = type_bytes_const(&n->out[0]->type);
 	for (int i = 0; i < n->in_count; i++) {
