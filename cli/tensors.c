@@ -125,6 +125,18 @@ static bool fill_random(hone_tensor *t, int64_t seed)
 	return ok;
 }
 
+bool tensor_random(hone_tensor *t, int64_t seed, struct arena *a)
+{
+	void *data;
+
+	if (!fill_random(t, seed))
+		return false;
+	data = t->data;
+	t->data = arena_copy(a, data, (size_t)t->size + !t->size);
+	free(data);
+	return true;
+}
+
 /* The size of a dim: by name from NAME=N words, else its least, but at least 1. */
 static int64_t size_of(const hone_dim *size, const struct list *dims)
 {

@@ -23,6 +23,8 @@ bool inputs_read(const hone_model *m, const struct list *words, struct arena *a,
  * else its minimum, but at least 1. */
 bool inputs_random(const hone_model *m, int64_t seed, const struct list *dims, struct tensors *out,
 		   struct diag *d);
+/* Fills a tensor of dtype, rank and dims with such values; the data is in `a`. */
+bool tensor_random(hone_tensor *t, int64_t seed, struct arena *a);
 /* A hone_allocate that gives malloc'ed memory, for tensors_free. */
 void *output_allocate(void *self, int32_t output, int64_t size);
 void tensors_free(struct tensors *t);

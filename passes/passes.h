@@ -4,6 +4,7 @@
 
 #include "ir/engine.h"
 #include "ir/graph.h"
+#include "passes/calibration.h"
 
 /* What a pass may do to results, and so how --check judges it. */
 enum pass_tolerance {
@@ -17,7 +18,8 @@ struct pass_context {
 	struct arena *scratch; /* reset after the pass */
 	struct engine *engine; /* for folding and calibration */
 	struct diag *diag;
-	int changes; /* a pass counts what it changed */
+	const struct calibration *calibration; /* samples, or NULL */
+	int changes;                           /* a pass counts what it changed */
 	const char *
 		argument; /* the user's choice for this pass, its row says which there are; NULL: none */
 };
@@ -36,9 +38,10 @@ extern const char *const default_pipeline[]; /* names, ended by NULL */
 const struct pass *pass_by_name(const char *name, size_t length);
 
 struct pipeline_options {
-	const char *passes;     /* "a,b=argument,c"; NULL: the default pipeline */
-	const char *arguments;  /* of passes, wherever they run: "a=argument,.."; NULL: none */
-	const char *stop_after; /* NULL: run all */
+	const char *passes;    /* "a,b=argument,c"; NULL: the default pipeline */
+	const char *arguments; /* of passes, wherever they run: "a=argument,.."; NULL: none */
+	const struct calibration *calibration;  /* samples for passes that measure; NULL: none */
+	const char *stop_after;                 /* NULL: run all */
 	const char *print_before, *print_after; /* a pass name, or "all"; NULL: none */
 	bool verify_each;                       /* run the verifier after every pass */
 	bool check; /* run the graph before and after each pass on random inputs and compare */

@@ -78,7 +78,11 @@ static bool judge(struct runner *r, const struct pass *p, int changes)
 
 static bool run_pass(struct runner *r, const struct pass *p)
 {
-	struct pass_context c = {r->g, &r->scratch, r->engine, r->diag, 0, NULL};
+	struct pass_context c = {.graph = r->g,
+				 .scratch = &r->scratch,
+				 .engine = r->engine,
+				 .diag = r->diag,
+				 .calibration = r->o->calibration};
 	double start, ms;
 	bool ok;
 

@@ -1,0 +1,36 @@
+/* calibration.h: inputs of the kind that the model will see, and running the graph on them with probes.
+ * Passes that measure (early_exit) take them from their context; the command reads them (cli/calibrate.c). */
+#ifndef PASSES_CALIBRATION_H
+#define PASSES_CALIBRATION_H
+
+#include "ir/engine.h"
+#include "ir/graph.h"
+
+struct pass_context;
+
+/* `count` samples. inputs: one tensor for each input of the graph, in its order; the samples lie along axis 0:
+ * one entry of it where the model's axis 0 is symbolic, as many as it has where it is constant. */
+struct calibration {
+	struct engine *engine; /* runs the graph */
+	int count;
+	const hone_tensor *inputs;
+	bool progress;      /* draw a bar on stderr */
+	const char *report; /* where passes write what they measured, as JSON; or NULL */
+};
+
+/* Whether the samples fit the graph's inputs: number, element types, dims, no NaN; sets count. Reported. */
+bool calibration_check(struct calibration *k, const struct graph *g, struct diag *d);
+
+/* The value of each symbol of the graph's dims in a sample; 1 where no input tells. In `a`. */
+int64_t *calibration_symbols(const struct calibration *k, const struct graph *g, struct arena *a);
+
+/* Receives the value of a probe in a sample; it is only valid during the call. */
+typedef void calibration_fn(void *self, int sample, int probe, const hone_tensor *value);
+
+/* Runs the graph on all samples, one after the other, and calls fn for each probe: a value of the function's
+ * body. A copy of the graph goes through the rest of the pipeline first, so that it runs as fast as the
+ * result will; the graph itself is not changed. False: reported. */
+bool calibration_run(struct pass_context *c, int probe_count, struct value *const *probes,
+		     calibration_fn *fn, void *self);
+
+#endif
