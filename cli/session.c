@@ -1,5 +1,6 @@
 /* session.c: loading models for the subcommands. */
 #include "cli/session.h"
+#include "cli/calibrate.h"
 
 #include "ir/text.h"
 #include "runtime/file.h"
@@ -37,6 +38,12 @@ enum parsed session_parse(struct session *s, const struct command *c, int argc, 
 		{"print-after", OPTION_TEXT, &s->print_after, "PASS", "the same after it"},
 		{"winograd", OPTION_TEXT, &s->winograd, "on|off|2|4",
 		 "3x3 convolutions by F(2x2,3x3), F(4x4,3x3): where it is faster (on), never, all"},
+		{"early-exit", OPTION_TEXT, &s->early_exit, "agree=A,..",
+		 "let clear inputs leave early; also rule=, exits= (docs/early-exit.md)"},
+		{"calibrate", OPTION_LIST, &s->calibrate, "FILE..",
+		 "inputs to measure on: .npz, [NAME=].npy, a folder, or random:N"},
+		{"report", OPTION_TEXT, &s->report, "FILE.json",
+		 "what the passes measured on them"},
 		{"verify-each", OPTION_FLAG, &s->verify_each, NULL,
 		 "check the IR's invariants after every pass"},
 		{"check", OPTION_FLAG, &s->check, NULL,
@@ -63,6 +70,14 @@ enum parsed session_parse(struct session *s, const struct command *c, int argc, 
 	s->path = s->rest.at[0];
 	if (s->winograd)
 		s->arguments = arena_printf(&s->arena, "winograd=%s", s->winograd);
+	if (s->early_exit) { /* commas separate passes there */
+		char *text = arena_printf(&s->arena, "early_exit=%s", s->early_exit);
+
+		for (char *at = text; *at; at++)
+			*at = *at == ',' ? ';' : *at;
+		s->arguments =
+			s->arguments ? arena_printf(&s->arena, "%s,%s", s->arguments, text) : text;
+	}
 	return PARSED_OK;
 }
 
@@ -114,6 +129,22 @@ bool session_load(struct session *s)
 	return has_suffix(s->path, ".hir") ? load_text(s) : load_onnx(s);
 }
 
+/* Samples for the passes, and the engine that runs them: always for this machine, whatever is compiled for. */
+static bool read_calibration(struct session *s)
+{
+	struct targets *here = ARENA_NEW(&s->arena, struct targets);
+
+	if (!s->calibrate.count)
+		return true;
+	s->calibration.progress = isatty(2);
+	s->calibration.report = s->report;
+	if (!calibrate_read(s->graph, &s->calibrate, &s->arena, &s->calibration, &s->diag) ||
+	    !targets_resolve("native", NULL, &s->arena, here, &s->diag))
+		return false;
+	s->calibration.engine = jit_engine(&here->at[0], NULL, &s->arena);
+	return true;
+}
+
 bool session_prepare(struct session *s)
 {
 	struct pipeline_options options = {.passes = s->passes,
@@ -128,7 +159,11 @@ bool session_prepare(struct session *s)
 					   .observe = s->observe,
 					   .self = s->observe_self};
 
-	return session_load(s) && pipeline_run(s->graph, &options, &interpreter, &s->diag);
+	if (!session_load(s) || !read_calibration(s))
+		return false;
+	if (s->calibrate.count)
+		options.calibration = &s->calibration;
+	return pipeline_run(s->graph, &options, &interpreter, &s->diag);
 }
 
 bool session_compile(struct session *s)

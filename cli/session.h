@@ -12,9 +12,9 @@ struct session {
 	struct arena arena;
 	struct diag diag;
 	/* options */
-	struct list shapes, dims, rest;
+	struct list shapes, dims, calibrate, rest;
 	const char *cpu, *triple, *passes, *stop_after, *print_before, *print_after, *reproduce;
-	const char *winograd, *arguments; /* of passes */
+	const char *winograd, *early_exit, *report, *arguments; /* of passes */
 	bool verify_each, check, time_passes, json;
 	int64_t memory_limit; /* MB */
 	/* results */
@@ -29,6 +29,7 @@ struct session {
 	const hone_model *compiled; /* of a library, or made in-process */
 	struct engine *engine;
 	struct engine_program *program;
+	struct calibration calibration; /* count 0: none */
 	struct profile *profile; /* set before session_compile to have kernels timed; or NULL */
 	void (*observe)(void *self, const char *pass, const struct graph *g, int changes,
 			double ms);

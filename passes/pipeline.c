@@ -17,6 +17,9 @@ const struct pass pass_table[] = {
 	 "normalize, softmax and attention out of their parts; scales and shifts into the weights "
 	 "before them",
 	 PASS_REASSOCIATES, pass_fuse_patterns},
+	{"early_exit",
+	 "heads at block boundaries, where inputs that are clear already leave (--early-exit)",
+	 PASS_LOSSY, pass_early_exit},
 	{"layout", "moves transposes along the graph until they cancel", PASS_REASSOCIATES,
 	 pass_layout},
 	{"split_rows", "normalizations over more than a row buffer holds become their parts",
@@ -40,6 +43,8 @@ const char *const default_pipeline[] = {
 	"fuse_patterns",
 	/* Weights of their final layout are constants again. */
 	"fold_constants",
+	/* Before layout, which mixes axes. It does nothing unless asked. */
+	"early_exit",
 	"layout",
 	/* Merges the reshapes and folds the transposes of constants that layout leaves. */
 	"canonicalize",

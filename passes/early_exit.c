@@ -1,0 +1,109 @@
+/* early_exit: heads at block boundaries, where inputs that are clear already leave; the others go on, compacted.
+ * An argument such as "agree=0.99;rule=margin;exits=3" asks for it; without one nothing is done. docs/early-exit.md
+ * teaches the use, architecture.md the mechanism. Sources: BranchyNet (Teerapittayanon et al. 2016), PABEE (Zhou et
+ * al. 2020) for patience. */
+#include "passes/early_exit.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const exit_rules[RULE_COUNT] = {"confidence", "entropy", "margin", "patience"};
+
+/* ---- options ---- */
+
+static bool bad_option(struct exits *x, const char *expected)
+{
+	return diag_add(x->c->diag, DIAG_USAGE, (struct loc){0}, "--early-exit: expected %s",
+			expected);
+}
+
+static bool read_option(struct exits *x, const char *name, const char *value)
+{
+	char *end;
+
+	if (!strcmp(name, "agree")) {
+		x->agree = strtod(value, &end);
+		return (!*end && x->agree > 0 && x->agree < 1) ||
+		       bad_option(x, "agree=A with 0 < A < 1");
+	}
+	if (!strcmp(name, "rule")) {
+		for (int i = 0; i < RULE_COUNT; i++)
+			if (!strcmp(value, exit_rules[i])) {
+				x->rule = (enum exit_rule)i;
+				return true;
+			}
+		return bad_option(x, "rule=confidence, entropy, margin or patience");
+	}
+	if (strcmp(name, "exits"))
+		return bad_option(x, "agree=, rule= and exits=");
+	if (!strcmp(value, "auto"))
+		return true;
+	x->wanted = (int)strtol(value, &end, 10);
+	if (*end || end == value) {
+		x->wanted = 0;
+		x->names = value;
+		return *value || bad_option(x, "exits=auto, a number, or names joined by +");
+	}
+	return (x->wanted > 0 && x->wanted <= CUTS_MAX) || bad_option(x, "exits=1 to exits=10");
+}
+
+static bool read_options(struct exits *x)
+{
+	char *at = arena_text(x->c->scratch, x->c->argument);
+
+	x->agree = 0.99;
+	while (*at) {
+		size_t length = strcspn(at, ";");
+		char *next = at + length + (at[length] == ';'), *equals;
+
+		at[length] = 0;
+		equals = strchr(at, '=');
+		if (!equals)
+			return bad_option(x, "agree=, rule= and exits=");
+		*equals = 0;
+		if (!read_option(x, at, equals + 1))
+			return false;
+		at = next;
+	}
+	return true;
+}
+
+/* ---- the pass ---- */
+
+static void print_result(const struct exits *x)
+{
+	fprintf(stderr,
+		"early exit by %s: agreement %.4f on %d samples not used to fit (at least %.4f at "
+		"95 %% "
+		"confidence), mean work %.1f %%\n",
+		exit_rules[x->rule], x->agreement, x->samples / 2, x->bound, 100 * x->mean_work);
+	for (int i = 0; i < x->cut_count; i++)
+		fprintf(stderr, "  exit %d after %.0f %% of the work at %%%s, threshold %.4f\n", i,
+			100 * x->cuts[i].work,
+			x->cuts[i].value->name ? x->cuts[i].value->name : "?",
+			x->cuts[i].threshold);
+}
+
+bool pass_early_exit(struct pass_context *c)
+{
+	struct exits x = {.c = c};
+
+	if (!c->argument)
+		return true;
+	if (!read_options(&x))
+		return false;
+	if (!c->calibration)
+		return diag_add(c->diag, DIAG_USAGE, (struct loc){0},
+				"--early-exit needs inputs to calibrate on: --calibrate FILE..");
+	if (!pass_dead_code(c) || !exits_find(&x) || !exits_fit(&x))
+		return false;
+	if (x.cut_count) {
+		if (!exits_emit(&x))
+			return false;
+		if (c->calibration->progress || c->calibration->report)
+			print_result(&x);
+	}
+	/* the originals of what was copied, and the features of exits that are not used */
+	return pass_dead_code(c);
+}

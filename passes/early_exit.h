@@ -1,0 +1,78 @@
+/* early_exit.h: between the files of the pass early_exit.
+ *   early_exit.c        options, and the order of the steps
+ *   early_exit_trunk.c  where the model can be cut, and the proof that it can
+ *   early_exit_fit.c    heads and thresholds, from calibration inputs
+ *   early_exit_emit.c   the graph with exits */
+#ifndef PASSES_EARLY_EXIT_H
+#define PASSES_EARLY_EXIT_H
+
+#include "passes/patterns.h"
+
+enum exit_rule { RULE_CONFIDENCE, RULE_ENTROPY, RULE_MARGIN, RULE_PATIENCE, RULE_COUNT };
+extern const char *const exit_rules[RULE_COUNT];
+
+enum { CUTS_MAX = 10 };
+
+/* A place between two blocks. */
+struct cut {
+	struct value *value;
+	int position;       /* of the node that makes it, in the body */
+	double work;        /* multiply-adds of one sample up to here, of all: 0..1 */
+	struct value *last; /* the value after the last block that this one resembles, or NULL: then
+			       the features are means over positions */
+	struct value *feature; /* [N,F] */
+	int feature_count;
+	float *features; /* [samples,F] */
+	float *weights;  /* [F,C], of the head */
+	float *bias;     /* [C] */
+	float *logits;   /* [samples,C], of the head */
+	double threshold;
+};
+
+struct exits {
+	struct pass_context *c;
+	/* asked for */
+	double agree;
+	enum exit_rule rule;
+	int wanted;        /* number of exits; 0: as many as pay */
+	const char *names; /* of values, joined by +; or NULL */
+	/* the model */
+	struct value *logits; /* [N,C]: what heads imitate */
+	bool softmax;         /* the output is the softmax of the logits */
+	int classes;
+	dim batch;                   /* a symbol, or the constant 1 */
+	struct node **nodes;         /* of the body, by position */
+	int node_count, value_count; /* as they were before the pass added any */
+	double work;                 /* multiply-adds of one sample */
+	struct cut cuts[CUTS_MAX];
+	int cut_count;
+	/* measured */
+	int samples;
+	float *targets; /* [samples,C] */
+	double agreement, bound,
+		mean_work; /* of the chosen thresholds, on samples not used to fit */
+};
+
+/* d with `symbol` for the batch; d itself for a model of batch 1. */
+dim exits_rows(const struct exits *x, dim d, dim symbol);
+/* Whether v has a row for each sample. */
+bool exits_is_batched(const struct exits *x, const struct value *v);
+
+/* Finds output, trunk and cuts. False: reported, or (with a warning) there is nothing to gain: cut_count is 0. */
+bool exits_find(struct exits *x);
+
+/* A copy of n for the rows `symbol`, its operands by map[value id] where not NULL; sets the map of its results. */
+struct node *exits_copy(const struct exits *x, struct builder *b, const struct node *n, dim symbol,
+			struct value **map);
+/* The features [rows,F] of a cut whose value is h; map as above, for what the model's own pooling reads. */
+struct value *exits_feature(const struct exits *x, struct builder *b, const struct cut *cut,
+			    struct value *h, dim symbol, struct value **map);
+
+/* Fits heads, chooses exits and thresholds; cuts that are not used are dropped. False: reported; no cut left: a
+ * warning says why. */
+bool exits_fit(struct exits *x);
+
+/* Rewrites the graph. False: reported. */
+bool exits_emit(struct exits *x);
+
+#endif

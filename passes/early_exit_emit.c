@@ -1,0 +1,462 @@
+/* early_exit_emit.c: the graph with exits, of operators that exist already: at each cut
+ *   logits = head(h), confidence = rule(logits)
+ *   y, index, confidence of all rows = scatter(.., rows, ..)
+ *   keep = nonzero(!(confidence >= threshold)) dims(K <= rows so far)
+ *   return_if K == 0 (y, index, confidence)
+ *   rows and every value that is read later = gather(.., keep)
+ * and what follows the cut is copied for K rows. A model of batch 1 needs none of the scatters and gathers. */
+#include "passes/early_exit.h"
+
+#include "ir/attr_rows.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- copies for some of the rows ---- */
+
+static void substitute(const struct exits *x, enum op_id op, void *attrs, dim symbol)
+{
+	for (int i = 0; i < op_table[op].attr_count; i++) {
+		const struct attr_row *r = &op_table[op].attrs[i];
+		void *field = (char *)attrs + r->offset;
+		const struct dims *old = field;
+		dim *at;
+
+		if (r->kind == ATTR_DIM && *(dim *)field)
+			*(dim *)field = exits_rows(x, *(dim *)field, symbol);
+		if (r->kind != ATTR_DIMS || !old->count)
+			continue;
+		at = ARENA_ARRAY(x->c->graph->arena, dim, old->count);
+		for (int k = 0; k < old->count; k++)
+			at[k] = exits_rows(x, old->at[k], symbol);
+		((struct dims *)field)->at = at;
+	}
+}
+
+struct node *exits_copy(const struct exits *x, struct builder *b, const struct node *n, dim symbol,
+			struct value **map)
+{
+	struct value **in = ARENA_ARRAY(x->c->scratch, struct value *, n->in_count);
+	struct node *copy;
+	void *attrs;
+
+	if (x->batch->kind != DIM_SYMBOL)
+		return node_clone(b, n, map);
+	attrs = attrs_copy(n->op, n->attrs, x->c->graph->arena);
+	for (int i = 0; i < n->in_count; i++)
+		in[i] = n->in[i] && map[n->in[i]->id] ? map[n->in[i]->id] : n->in[i];
+	substitute(x, n->op, attrs, symbol);
+	b->loc = n->loc;
+	copy = graph_add(b, &(struct node_spec){.op = n->op,
+						.in_count = n->in_count,
+						.out_count = n->out_count,
+						.in = in,
+						.attrs = attrs,
+						.expr = n->expr});
+	for (int i = 0; copy && i < n->out_count; i++)
+		map[n->out[i]->id] = copy->out[i];
+	return copy;
+}
+
+/* ---- features ---- */
+
+static int position_of(const struct exits *x, const struct node *n)
+{
+	for (int i = 0; i < x->node_count; i++)
+		if (x->nodes[i] == n)
+			return i;
+	return -1;
+}
+
+/* What the contraction that makes the logits reads. */
+static struct value *model_feature(const struct exits *x)
+{
+	for (int i = x->node_count - 1; i >= 0; i--)
+		if (x->nodes[i]->op == OP_matmul)
+			return x->nodes[i]->in[0];
+	return NULL;
+}
+
+/* The model's own norm and pooling, applied to h instead of the value after the last block. NULL: not possible. */
+static struct value *own_feature(const struct exits *x, struct builder *b, const struct cut *cut,
+				 struct value *h, dim symbol, struct value **map)
+{
+	struct value **mine = ARENA_ARRAY(x->c->scratch, struct value *, x->value_count + 1);
+	int start = position_of(x, cut->last->def), end;
+	struct value *feature = model_feature(x);
+
+	end = feature && feature->def ? position_of(x, feature->def) : -1;
+	if (start < 0 || end <= start || feature->type.rank != 2)
+		return NULL;
+	memcpy(mine, map, (size_t)x->value_count * sizeof(*mine));
+	mine[cut->last->id] = h;
+	for (int i = start + 1; i <= end; i++) {
+		const struct node *n = x->nodes[i];
+
+		if ((exits_is_batched(x, n->out[0]) || x->batch->kind != DIM_SYMBOL) &&
+		    n->op != OP_const && !exits_copy(x, b, n, symbol, mine))
+			return NULL;
+	}
+	return mine[feature->id];
+}
+
+/* The axis of channels of [N,..]: the last; of an image that is turned to channels-last when it is read, 1. */
+static int channel_axis(const struct exits *x, const struct value *h)
+{
+	for (int i = 0; h->type.rank == 4 && i < x->node_count; i++) {
+		const struct node *n = x->nodes[i];
+
+		if (n->in_count && n->in[0] == h && n->op == OP_transpose &&
+		    ATTRS_OF(transpose, n)->perm.at[3] == 1)
+			return 1;
+	}
+	return h->type.rank - 1;
+}
+
+/* Means over positions, and for tokens [N,T,D] also the first one's values: [N,D] or [N,2D]. */
+static struct value *mean_feature(const struct exits *x, struct builder *b, const struct cut *cut,
+				  struct value *h)
+{
+	struct dim_pool *p = &x->c->graph->dims;
+	int channels = channel_axis(x, cut->value), rank = h->type.rank, count = 0;
+	int64_t axes[HONE_MAX_RANK];
+	dim at[HONE_MAX_RANK], size[HONE_MAX_RANK],
+		flat[2] = {h->type.dims[0], h->type.dims[channels]};
+	dim length = dim_const(p, 1);
+	struct value *in[2], *parts[2];
+
+	if (rank == 2)
+		return h;
+	for (int i = 0; i < rank; i++) {
+		at[i] = dim_const(p, 0);
+		size[i] = i == 0 || i == channels ? h->type.dims[i] : dim_const(p, 1);
+		if (i == 0 || i == channels)
+			continue;
+		axes[count++] = i;
+		length = dim_mul(p, length, h->type.dims[i]);
+	}
+	in[0] = add_reduce(b, REDUCE_SUM, h, count, axes, false);
+	in[1] = add_cast(b, add_shape(b, 1, &length), DT_F32);
+	parts[0] = add_map_text(b, "(a, n) -> a / n", DT_NONE, 2, in, 0, NULL);
+	if (rank != 3)
+		return parts[0];
+	parts[1] = add_reshape(b, add_slice(b, h, at, size, NULL), 2, flat);
+	return add_concat(b, 1, 2, parts);
+}
+
+struct value *exits_feature(const struct exits *x, struct builder *b, const struct cut *cut,
+			    struct value *h, dim symbol, struct value **map)
+{
+	return cut->last ? own_feature(x, b, cut, h, symbol, map) : mean_feature(x, b, cut, h);
+}
+
+/* ---- heads and rules ---- */
+
+static struct value *add_floats(struct exits *x, struct builder *b, int rows, int columns,
+				const float *at)
+{
+	struct dim_pool *p = &x->c->graph->dims;
+	dim dims[2] = {dim_const(p, rows), dim_const(p, columns)};
+	struct type type = rows ? type_make(DT_F32, 2, dims) : type_make(DT_F32, 1, dims + 1);
+	size_t bytes = (size_t)(rows ? rows : 1) * (size_t)columns * sizeof(float);
+
+	return add_bytes(b, &type, arena_copy(x->c->graph->arena, at, bytes));
+}
+
+static struct value *add_softmax(struct builder *b, struct value *logits)
+{
+	struct attrs_softmax attrs = {.axis = 1};
+	struct node *n;
+
+	if (!logits)
+		return NULL;
+	n = graph_add(b, &(struct node_spec){
+				 .op = OP_softmax, .in_count = 1, .in = &logits, .attrs = &attrs});
+	return n ? n->out[0] : NULL;
+}
+
+static struct value *add_head(struct exits *x, struct builder *b, const struct cut *cut,
+			      struct value *feature)
+{
+	struct value *in[2] = {feature,
+			       add_floats(x, b, cut->feature_count, x->classes, cut->weights)};
+	struct node *n;
+
+	if (!in[0] || !in[1])
+		return NULL;
+	n = graph_add(b, &(struct node_spec){.op = OP_matmul, .in_count = 2, .in = in});
+	return n ? add_binary(b, EXPR_ADD, n->out[0], add_floats(x, b, 0, x->classes, cut->bias))
+		 : NULL;
+}
+
+/* The largest probability less the second. */
+static struct value *add_margin(struct exits *x, struct builder *b, struct value *probabilities)
+{
+	struct dim_pool *p = &x->c->graph->dims;
+	struct attrs_topk attrs = {.k = dim_const(p, 2), .axis = 1, .largest = 1, .sorted = 1};
+	dim rows = probabilities->type.dims[0], size[2] = {rows, dim_const(p, 1)};
+	struct node *n = graph_add(
+		b, &(struct node_spec){
+			   .op = OP_topk, .in_count = 1, .in = &probabilities, .attrs = &attrs});
+	struct value *parts[2];
+
+	for (int i = 0; n && i < 2; i++) {
+		dim at[2] = {dim_const(p, 0), dim_const(p, i)};
+
+		parts[i] = add_reshape(b, add_slice(b, n->out[0], at, size, NULL), 1, &rows);
+	}
+	return n ? add_binary(b, EXPR_SUB, parts[0], parts[1]) : NULL;
+}
+
+/* The state of the rows that are still there. */
+struct rows {
+	dim symbol;
+	struct value **map;    /* by value id: what is made of it for these rows */
+	struct value *numbers; /* i64[rows]: which rows of the input; NULL: all */
+	struct value *winner,
+		*streak; /* patience: the last head's class, heads in a row that said so */
+	struct value *y, *index, *confidence; /* of all rows; NULL before the first exit */
+};
+
+static struct value *add_patience(struct exits *x, struct builder *b, struct rows *r,
+				  struct value *logits)
+{
+	struct attrs_argreduce attrs = {.kind = 1, .axis = 1};
+	struct node *n = graph_add(
+		b, &(struct node_spec){
+			   .op = OP_argreduce, .in_count = 1, .in = &logits, .attrs = &attrs});
+	struct value *in[3] = {n ? n->out[0] : NULL, r->winner, r->streak};
+
+	r->streak = r->winner ? add_map_text(b, "(c, d, s) -> c == d ? s + 1.0 : 1.0", DT_F32, 3,
+					     in, 0, NULL)
+			      : add_map_text(b, "(c) -> f32(1)", DT_F32, 1, in, 0, NULL);
+	r->winner = in[0];
+	return add_map_text(b, "(s) -> s / n", DT_NONE, 1, &r->streak, 1,
+			    (struct named_real[]){{"n", x->cut_count}});
+}
+
+static struct value *add_confidence(struct exits *x, struct builder *b, struct rows *r,
+				    struct value *logits)
+{
+	struct value *p, *sum;
+	struct named_real n = {"n", log(x->classes)};
+	int64_t axis = 1;
+
+	if (!logits)
+		return NULL;
+	if (x->rule == RULE_PATIENCE)
+		return add_patience(x, b, r, logits);
+	p = add_softmax(b, logits);
+	if (x->rule == RULE_MARGIN)
+		return p ? add_margin(x, b, p) : NULL;
+	if (x->rule == RULE_CONFIDENCE)
+		return add_reduce(b, REDUCE_MAX, p, 1, &axis, false);
+	sum = add_reduce(b, REDUCE_SUM,
+			 add_map_text(b, "(p) -> p > 0 ? p * log(p) : 0", DT_NONE, 1, &p, 0, NULL),
+			 1, &axis, false);
+	return add_map_text(b, "(s) -> max(1 + s / n, 0)", DT_NONE, 1, &sum, 1, &n);
+}
+
+/* ---- the steps at a cut ---- */
+
+static struct value *place(struct builder *b, const struct rows *r, struct value *all,
+			   struct value *rows)
+{
+	struct value *in[3] = {all, r->numbers, rows};
+	struct node *n;
+
+	if (!all || !r->numbers)
+		return rows;
+	n = rows ? graph_add(b, &(struct node_spec){.op = OP_scatter, .in_count = 3, .in = in})
+		 : NULL;
+	return n ? n->out[0] : NULL;
+}
+
+/* Notes what these rows answer: exit number `index`. */
+static bool answer(struct exits *x, struct builder *b, struct rows *r, struct value *y,
+		   struct value *confidence, int index)
+{
+	struct value *number = add_expand(b, add_scalar_int(b, DT_I32, index), 1, &r->symbol);
+
+	(void)x;
+	r->y = place(b, r, r->y, y);
+	r->index = place(b, r, r->index, number);
+	r->confidence = place(b, r, r->confidence, confidence);
+	return r->y && r->index && r->confidence;
+}
+
+static struct value *add_threshold(struct exits *x, struct builder *b, int index, double initial)
+{
+	struct attrs_param attrs = {
+		.name = arena_printf(x->c->graph->arena, "exit.%d.threshold", index),
+		.initial = initial,
+		.type = DT_F32};
+	struct node *n = graph_add(b, &(struct node_spec){.op = OP_param, .attrs = &attrs});
+
+	return n ? n->out[0] : NULL;
+}
+
+static bool add_return(struct builder *b, const struct rows *r, struct value *stop)
+{
+	struct value *in[4] = {stop, r->y, r->index, r->confidence};
+
+	return stop &&
+	       graph_add(b, &(struct node_spec){.op = OP_return_if, .in_count = 4, .in = in});
+}
+
+static struct value *keep_rows(struct builder *b, struct value *v, struct value *keep)
+{
+	struct attrs_gather attrs = {.sorted = 1};
+	struct value *in[2] = {v, keep};
+	struct node *n = graph_add(
+		b, &(struct node_spec){.op = OP_gather, .in_count = 2, .in = in, .attrs = &attrs});
+
+	return n ? n->out[0] : NULL;
+}
+
+/* Every value of the original graph that nodes from `from` on read, and that was made before. */
+static bool keep_live(struct exits *x, struct builder *b, struct rows *r, int from, dim symbol,
+		      struct value *keep)
+{
+	bool *done = ARENA_ARRAY(x->c->scratch, bool, x->value_count + 1);
+	int before = x->value_count;
+
+	for (int i = from; i < x->node_count; i++) {
+		const struct node *n = x->nodes[i];
+
+		for (int k = 0; k < n->out_count; k++)
+			done[n->out[k]->id] = true;
+		for (int k = 0; k < n->in_count; k++) {
+			struct value *v = n->in[k], *now;
+
+			if (!v || v->id >= before || done[v->id] || !exits_is_batched(x, v))
+				continue;
+			done[v->id] = true;
+			now = r->map[v->id] ? r->map[v->id] : v;
+			if (v->type.dims[0] == x->batch) {
+				r->map[v->id] = keep_rows(b, now, keep);
+			} else { /* N * c rows: by samples, then flat again */
+				dim dims[HONE_MAX_RANK + 1];
+				struct dim_pool *p = &x->c->graph->dims;
+				int rank = v->type.rank;
+
+				if (rank >= HONE_MAX_RANK)
+					return false;
+				dims[0] = r->symbol;
+				dims[1] = exits_rows(x, v->type.dims[0], dim_const(p, 1));
+				for (int j = 1; j < rank; j++)
+					dims[j + 1] = v->type.dims[j];
+				now = keep_rows(b, add_reshape(b, now, rank + 1, dims), keep);
+				dims[1] = exits_rows(x, v->type.dims[0], symbol);
+				r->map[v->id] = now ? add_reshape(b, now, rank, dims + 1) : NULL;
+			}
+			if (!r->map[v->id])
+				return false;
+		}
+	}
+	return true;
+}
+
+/* Rows that are sure return; the others go on. */
+static bool leave(struct exits *x, struct builder *b, struct rows *r, struct value *confidence,
+		  int index, int from)
+{
+	struct graph *g = x->c->graph;
+	struct value *in[2] = {confidence, add_threshold(x, b, index, x->cuts[index].threshold)};
+	struct value *go, *stop;
+	struct node *keep;
+	const struct expr *none;
+	int number;
+	dim symbol;
+
+	if (x->batch->kind != DIM_SYMBOL) {
+		stop = add_map_text(b, "(c, t) -> c >= t", DT_NONE, 2, in, 0, NULL);
+		return add_return(b, r, stop ? add_reshape(b, stop, 0, NULL) : NULL);
+	}
+	go = add_map_text(b, "(c, t) -> !(c >= t)", DT_NONE, 2, in, 0, NULL); /* NaN goes on */
+	number = graph_symbol(g, "K", INT64_MAX, r->symbol);
+	keep = go ? graph_add(b, &(struct node_spec){.op = OP_nonzero,
+						     .in_count = 1,
+						     .in = &go,
+						     .symbol_count = 1,
+						     .symbols = &number})
+		  : NULL;
+	if (!keep)
+		return false;
+	symbol = dim_symbol(&g->dims, number);
+	none = expr_binary(&g->exprs, EXPR_EQ, expr_dim(&g->exprs, symbol),
+			   expr_index(&g->exprs, 0));
+	if (!add_return(b, r, add_map(b, none, DT_NONE, 0, NULL)) ||
+	    !keep_live(x, b, r, from, symbol, keep->out[0]))
+		return false;
+	r->numbers = r->numbers ? keep_rows(b, r->numbers, keep->out[0]) : keep->out[0];
+	if (r->winner) {
+		r->winner = keep_rows(b, r->winner, keep->out[0]);
+		r->streak = keep_rows(b, r->streak, keep->out[0]);
+	}
+	r->symbol = symbol;
+	return r->numbers != NULL;
+}
+
+static bool add_exit(struct exits *x, struct builder *b, struct rows *r, int index)
+{
+	struct cut *cut = &x->cuts[index];
+	struct value *h = r->map[cut->value->id] ? r->map[cut->value->id] : cut->value;
+	struct value *feature = exits_feature(x, b, cut, h, r->symbol, r->map);
+	struct value *logits = feature ? add_head(x, b, cut, feature) : NULL;
+	struct value *confidence = add_confidence(x, b, r, logits);
+
+	return confidence &&
+	       answer(x, b, r, x->softmax ? add_softmax(b, logits) : logits, confidence, index) &&
+	       leave(x, b, r, confidence, index, cut->position + 1);
+}
+
+/* Copies what lies between two cuts. */
+static bool copy_range(struct exits *x, struct builder *b, struct rows *r, int from, int to)
+{
+	for (int i = from; i < to; i++) {
+		const struct node *n = x->nodes[i];
+		bool batched = x->batch->kind != DIM_SYMBOL && n->op != OP_const;
+
+		for (int k = 0; k < n->out_count; k++)
+			batched = batched || exits_is_batched(x, n->out[k]);
+		if (batched && !exits_copy(x, b, n, r->symbol, r->map))
+			return false;
+	}
+	return true;
+}
+
+static void name_outputs(struct exits *x, const struct rows *r)
+{
+	struct graph *g = x->c->graph;
+	struct value *results[3] = {r->y, r->index, r->confidence};
+	const char **names = ARENA_ARRAY(g->arena, const char *, 3);
+
+	names[0] = g->output_names[0];
+	names[1] = "exit_index";
+	names[2] = "exit_confidence";
+	graph_set_outputs(g, 3, results, names);
+}
+
+bool exits_emit(struct exits *x)
+{
+	struct graph *g = x->c->graph;
+	struct builder b = {.graph = g, .region = g->body, .diag = x->c->diag};
+	/* copies make new values, which have no entries */
+	struct rows r = {.symbol = x->batch,
+			 .map = ARENA_ARRAY(x->c->scratch, struct value *, x->value_count + 1)};
+	struct value *y = g->body->results[0], *logits;
+
+	for (int i = 0; i < x->cut_count; i++) {
+		int end = i + 1 < x->cut_count ? x->cuts[i + 1].position + 1 : x->node_count;
+
+		if (!add_exit(x, &b, &r, i) || !copy_range(x, &b, &r, x->cuts[i].position + 1, end))
+			return false;
+	}
+	logits = r.map[x->logits->id];
+	if (!answer(x, &b, &r, r.map[y->id], add_confidence(x, &b, &r, logits), x->cut_count))
+		return false;
+	name_outputs(x, &r);
+	x->c->changes += x->cut_count;
+	return true;
+}
