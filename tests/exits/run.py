@@ -1,0 +1,143 @@
+"""Early exit end to end: models of examples/ are given exits from calibration inputs and run on inputs that were held out."""
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+import numpy as np
+
+here = os.path.dirname(os.path.abspath(__file__))
+top = os.path.join(here, "..", "..")
+sys.path.insert(0, os.path.join(top, "python"))
+import hone  # noqa: E402
+
+command = os.environ.get("HONE", os.path.join(top, "build", "release", "bin", "hone"))
+results, skipped = [], 0
+
+
+def check(what, ok):
+    results.append(bool(ok))
+    if not ok:
+        print("failed:", what)
+
+
+def least_rate(wrong, count):
+    """The lower end of Clopper and Pearson's interval at 95 %: what rate of disagreement these many show at least."""
+    low, high = 1e-9, 1 - 1e-9
+    for _ in range(50):
+        p = (low + high) / 2
+        below = sum(math.exp(math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
+                             + k * math.log(p) + (count - k) * math.log1p(-p)) for k in range(wrong))
+        low, high = (p, high) if 1 - below < 0.05 else (low, p)
+    return low
+
+
+def thresholds(model, count, value):
+    for i in range(count):
+        model.set_param(f"exit.{i}.threshold", value)
+
+
+def trained(folder, name, rule, agree):
+    """The agreement held out does not contradict the wanted one, most leave early, and off means the full model."""
+    global skipped
+    data = os.path.join(folder, name)
+    if not os.path.exists(data):
+        os.mkdir(data)
+        made = subprocess.run([sys.executable, f"{top}/examples/{name}/data.py", data], stderr=subprocess.DEVNULL)
+        if made.returncode:
+            print(f"skipped: {name}: its data cannot be made here")
+    if not os.path.exists(data + "/heldout.npz"):
+        skipped += 1
+        return
+    library = f"{data}/{rule}-{agree}.so"  # one path is loaded once
+    subprocess.run([command, "compile", f"{top}/examples/{name}/model.onnx", "-o", data + "/full.so"], check=True)
+    subprocess.run([command, "compile", f"{top}/examples/{name}/model.onnx", "-o", library, "--early-exit",
+                    f"agree={agree},rule={rule}", "--calibrate", data + "/calibration.npz", "--report",
+                    data + "/report.json"], check=True, stderr=subprocess.DEVNULL)
+    full, exits = hone.Model(data + "/full.so"), hone.Model(library)
+    held = np.load(data + "/heldout.npz")
+    inputs = [held[i["name"]] for i in full.inputs]
+    wanted = np.atleast_1d(full(*inputs))
+    wanted = wanted[0] if wanted.ndim == 3 else wanted
+    y, index, confidence = exits(*inputs)
+    count, last = len(y), index.max()
+    wrong = int((y.argmax(1) != wanted.argmax(1)).sum())
+    print(f"{name}, {rule}: {wrong} of {count} differ, exits {np.bincount(index)}")
+    check(f"{name}, {rule}: agreement", least_rate(wrong, count) <= 1 - agree)
+    check(f"{name}, {rule}: most leave early", (index < last).mean() > 0.5)
+    check(f"{name}, {rule}: the last rows are the full model's", np.array_equal(y[index == last], wanted[index == last]))
+    for rows in (1, 2, 7):
+        part = exits(*[x[:rows] for x in inputs])
+        check(f"{name}, {rule}: {rows} rows alone leave as in the batch", np.array_equal(part[1], index[:rows]))
+        check(f"{name}, {rule}: {rows} rows alone answer alike", np.allclose(part[0], y[:rows], rtol=1e-4, atol=1e-4))
+    thresholds(exits, last, 2)
+    off, none, _ = exits(*inputs)
+    check(f"{name}, {rule}: off is the full model", np.array_equal(off, wanted) and (none == last).all())
+    thresholds(exits, last, 0)
+    check(f"{name}, {rule}: forced at the first exit", (exits(*inputs)[1] == 0).all())
+    with open(data + "/report.json") as file:
+        curves = json.load(file)["early_exit"]["curves"]
+    check(f"{name}: a curve for each rule", {c["rule"] for c in curves} == {"confidence", "entropy", "margin", "patience"})
+
+
+def gives(what, text, samples, *more):
+    done = subprocess.run([command, "compile", f"{top}/examples/digits/model.onnx", "-o", "/dev/null/x.so", "--calibrate",
+                           samples, *(more or ("--early-exit", "agree=0.9"))], capture_output=True, text=True)
+    errors = done.stderr.count("error:")
+    check(f"{what}: {done.stderr}", done.returncode not in (0, 70) and text in done.stderr and errors == 1)
+
+
+def messages(folder):
+    images = np.load(f"{top}/examples/digits/images.npy")
+
+    def saved(name, array):
+        np.save(f"{folder}/{name}.npy", array)
+        return f"{folder}/{name}.npy"
+
+    nan = images.copy()
+    nan[7, 0, 3, 3] = np.nan
+    gives("wrong type", "expected f32, found f64", saved("f64", images.astype(np.float64)))
+    gives("wrong rank", "expected rank 4", saved("rank", images[:, 0]))
+    gives("wrong shape", "axis 2 has 7", saved("shape", images[:, :, 1:]))
+    gives("no samples", "axis 0 has 0", saved("none", images[:0]))
+    gives("NaN", "has NaN", saved("nan", nan))
+    gives("unknown input", "no input \"other\"", "other=" + saved("good", images))
+    gives("no such file", "no such file", folder + "/nothing.npz")
+    gives("too few samples", "needs 598 samples", saved("good", images), "--early-exit", "agree=0.99")
+    gives("a wrong option", "rule=confidence", saved("good", images), "--early-exit", "rule=guess")
+    with open(folder + "/bad.npz", "wb") as file:
+        file.write(b"PK\5\6" + b"\xff" * 18)
+    gives("a broken archive", "not a readable .npz", folder + "/bad.npz")
+
+
+def archives(folder):
+    """Stored, deflated, in a folder and by name: the same library."""
+    images = np.load(f"{top}/examples/digits/images.npy")
+    os.mkdir(folder + "/by-name")
+    np.savez(folder + "/stored.npz", image=images)
+    np.savez_compressed(folder + "/packed.npz", image=images)
+    np.save(folder + "/by-name/image.npy", images)
+    texts = []
+    for word in ("stored.npz", "packed.npz", "by-name"):
+        subprocess.run([command, "compile", f"{top}/examples/digits/model.onnx", "-o", f"{folder}/a.hir", "--early-exit",
+                        "agree=0.9", "--calibrate", f"{folder}/{word}"], check=True, stderr=subprocess.DEVNULL)
+        with open(folder + "/a.hir") as file:
+            texts.append(file.read())
+    check("exits of the digits model", "exit.0.threshold" in texts[0])
+    check("archives alike", texts[0] == texts[1] == texts[2])
+    with zipfile.ZipFile(folder + "/packed.npz") as z:
+        check("an archive that is packed", z.infolist()[0].compress_type == zipfile.ZIP_DEFLATED)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    messages(folder)
+    archives(folder)
+    for rule in ("confidence", "entropy", "margin", "patience"):
+        trained(folder, "glyphs", rule, 0.98)
+    trained(folder, "glyphs", "confidence", 0.99)
+    trained(folder, "language", "confidence", 0.99)
+print(f"{sum(results)} passed, {len(results) - sum(results)} failed, {skipped} skipped")
+sys.exit(0 if all(results) else 1)
