@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- the samples ---- */
 
@@ -170,16 +171,29 @@ static bool run_sample(const struct calibration *k, struct engine_program *p, co
 	return k->engine->run(p, in, out, NULL, NULL, d);
 }
 
-static bool run_all(struct pass_context *c, int count, calibration_fn *fn, void *self)
+static double now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static bool run_all(struct pass_context *c, int count, calibration_fn *fn, void *self,
+		    double *mean_ms)
 {
 	const struct calibration *k = c->calibration;
 	struct engine_program *p = k->engine->compile(k->engine, c->graph, 0, NULL, c->diag);
 	hone_tensor *in = ARENA_ARRAY(c->scratch, hone_tensor, c->graph->body->param_count);
 	hone_tensor *out = ARENA_ARRAY(c->scratch, hone_tensor, count);
+	double ms = 0;
 	bool ok = p != NULL;
 
 	for (int i = 0; ok && i < k->count; i++) {
+		double start = now_ms();
+
 		ok = run_sample(k, p, c->graph, i, count, in, out, c->diag);
+		ms += now_ms() - start;
 		for (int j = 0; j < count; j++) {
 			if (ok)
 				fn(self, i, j, &out[j]);
@@ -190,11 +204,13 @@ static bool run_all(struct pass_context *c, int count, calibration_fn *fn, void 
 	}
 	if (p)
 		k->engine->release(p);
+	if (mean_ms)
+		*mean_ms = ms / k->count;
 	return ok;
 }
 
 bool calibration_run(struct pass_context *c, int probe_count, struct value *const *probes,
-		     calibration_fn *fn, void *self)
+		     calibration_fn *fn, void *self, double *mean_ms)
 {
 	static const char rest[] =
 		"canonicalize,fold_constants,dead_code,layout,canonicalize,fold_constants,"
@@ -204,7 +220,7 @@ bool calibration_run(struct pass_context *c, int probe_count, struct value *cons
 	struct pipeline_options o = {.passes = rest};
 	bool ok = copy_body(c, saved.body, probe_count, probes) &&
 		  pipeline_run(c->graph, &o, &interpreter, c->diag) &&
-		  run_all(c, probe_count, fn, self);
+		  run_all(c, probe_count, fn, self, mean_ms);
 
 	restore(c->graph, &saved);
 	return ok;

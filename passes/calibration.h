@@ -29,8 +29,9 @@ typedef void calibration_fn(void *self, int sample, int probe, const hone_tensor
 
 /* Runs the graph on all samples, one after the other, and calls fn for each probe: a value of the function's
  * body. A copy of the graph goes through the rest of the pipeline first, so that it runs as fast as the
- * result will; the graph itself is not changed. False: reported. */
+ * result will; the graph itself is not changed. mean_ms: gets the mean time of a run, in milliseconds, or NULL. False:
+ * reported. */
 bool calibration_run(struct pass_context *c, int probe_count, struct value *const *probes,
-		     calibration_fn *fn, void *self);
+		     calibration_fn *fn, void *self, double *mean_ms);
 
 #endif

@@ -27,6 +27,7 @@ struct cut {
 	float *bias;     /* [C] */
 	float *logits;   /* [samples,C], of the head */
 	double threshold;
+	double ms; /* measured time of a sample up to its features, for the report */
 };
 
 struct exits {
@@ -44,6 +45,7 @@ struct exits {
 	struct node **nodes;         /* of the body, by position */
 	int node_count, value_count; /* as they were before the pass added any */
 	double work;                 /* multiply-adds of one sample */
+	double ms;                   /* measured time of one, for the report */
 	struct cut cuts[CUTS_MAX];
 	int cut_count;
 	/* measured */

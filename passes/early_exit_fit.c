@@ -47,6 +47,20 @@ static void receive(void *self, int sample, int probe, const hone_tensor *value)
 	memcpy(to + (int64_t)sample * count, value->data, (size_t)count * sizeof(*to));
 }
 
+static void ignore(void *self, int sample, int probe, const hone_tensor *value)
+{
+	(void)self, (void)sample, (void)probe, (void)value;
+}
+
+/* How long the model takes up to each cut, and as a whole: only for the report, since it differs from run to run. */
+static bool measure_times(struct exits *x, struct value *const *probes)
+{
+	for (int i = 0; i < x->cut_count; i++)
+		if (!calibration_run(x->c, 1, &probes[i], ignore, NULL, &x->cuts[i].ms))
+			return false;
+	return calibration_run(x->c, 1, &x->c->graph->body->results[0], ignore, NULL, &x->ms);
+}
+
 /* Adds the features to the graph, as values that nobody reads, and runs it. */
 static bool measure(struct exits *x)
 {
@@ -79,7 +93,8 @@ static bool measure(struct exits *x)
 		probes[i] = x->cuts[i].feature;
 	probes[kept] = x->logits;
 	x->targets = ARENA_ARRAY(c->scratch, float, (int64_t)x->samples * x->classes);
-	return calibration_run(c, kept + 1, probes, receive, x);
+	return calibration_run(c, kept + 1, probes, receive, x, NULL) &&
+	       (!c->calibration->report || measure_times(x, probes));
 }
 
 /* ---- heads ---- */
@@ -253,6 +268,7 @@ struct setting {
 	double threshold[CUTS_MAX];
 	int wrong, count; /* disagreements, samples */
 	double work;      /* mean, of the model's */
+	double ms;        /* mean, from the times up to each cut; 0 where they were not measured */
 };
 
 struct table {
@@ -302,21 +318,24 @@ static void run_one(const struct table *t, struct setting *g, int sample)
 		}
 		if (value >= g->threshold[i]) {
 			g->work += x->cuts[i].work + used * EXIT_WORK;
+			g->ms += x->cuts[i].ms;
 			g->wrong += !t->right[i][sample];
 			return;
 		}
 	}
 	g->work += 1 + used * EXIT_WORK;
+	g->ms += x->ms;
 }
 
 static void run_part(const struct table *t, struct setting *g, enum part part)
 {
 	g->wrong = g->count = 0;
-	g->work = 0;
+	g->work = g->ms = 0;
 	for (int s = 0; s < t->x->samples; s++)
 		if (part_of(s) == part)
 			run_one(t, g, s);
 	g->work /= g->count;
+	g->ms /= g->count;
 }
 
 /* ---- thresholds ---- */
@@ -450,10 +469,11 @@ static void report_curve(FILE *out, const struct table *t, const struct setting 
 {
 	fprintf(out, "%s\n{\"rule\":\"%s\",\"points\":[", first ? "" : ",", exit_rules[t->rule]);
 	for (int i = 0; i < levels; i++)
-		fprintf(out, "%s{\"agreement\":%.6f,\"at_least\":%.6f,\"macs\":%.6f}", i ? "," : "",
-			1 - (double)curve[i].wrong / curve[i].count,
+		fprintf(out,
+			"%s{\"agreement\":%.6f,\"at_least\":%.6f,\"macs\":%.6f,\"latency\":%.6f}",
+			i ? "," : "", 1 - (double)curve[i].wrong / curve[i].count,
 			1 - binomial_upper(curve[i].wrong, curve[i].count, CONFIDENCE),
-			curve[i].work);
+			curve[i].work, curve[i].ms / t->x->ms);
 	fprintf(out, "]}");
 }
 
