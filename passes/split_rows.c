@@ -30,18 +30,14 @@ static struct value *mean(struct builder *b, const struct node *n, struct value 
 			    (struct named_real[]){{"n", (double)size}});
 }
 
-static struct value *split(struct pass_context *c, struct node *n, void *self)
+static struct value *split(struct pass_context *c, struct node *n)
 {
 	struct builder b = build_before(c, n);
 	const struct attrs_normalize *a = ATTRS_OF(normalize, n);
 	struct named_real eps = {"eps", a->eps};
 	struct value *in[2] = {n->in[0]}, *square;
-	int64_t size;
+	int64_t size = row_size(n);
 
-	(void)self;
-	if (n->op != OP_normalize)
-		return NULL;
-	size = row_size(n);
 	if (size * 4 <= ROW_BYTES || n->in[0]->type.dtype != DT_F32)
 		return NULL;
 	if (!a->rms) {
@@ -60,10 +56,16 @@ static struct value *split(struct pass_context *c, struct node *n, void *self)
 	return in[0];
 }
 
+static struct value *visit(struct pass_context *c, struct node *n, void *self)
+{
+	(void)self;
+	return n->op == OP_normalize ? split(c, n) : NULL;
+}
+
 bool pass_split_rows(struct pass_context *c)
 {
 	int errors = c->diag->errors;
 
-	rewrite_graph(c, split, NULL);
+	rewrite_graph(c, visit, NULL);
 	return c->diag->errors == errors;
 }

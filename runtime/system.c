@@ -16,7 +16,8 @@ void *rt_allocate(int64_t bytes)
 
 	if (bytes < HUGE_PAGE)
 		return aligned_alloc(64, (size_t)bytes);
-	memory = aligned_alloc(HUGE_PAGE, (size_t)bytes);
+	/* C11 wants a multiple of the alignment; what is never touched is never resident */
+	memory = aligned_alloc(HUGE_PAGE, ((size_t)bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
 	if (memory)
 		madvise(memory, (size_t)bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
 	return memory;
