@@ -23,15 +23,6 @@ static int sum_count(const struct coder *c)
 	return contract_height(&c->c, c->tile.outer * c->tile.inner) * width_of(c);
 }
 
-/* The value of a bound axis, for copy 0 and lane 0. */
-static LLVMValueRef axis_now(struct gen *g, int axis)
-{
-	for (int i = 0; i < g->info.axis_count; i++)
-		if (g->info.axes[i] == axis)
-			return g->axis[i];
-	return NULL;
-}
-
 /* Address of the panel that begins at the tile's first column. */
 static LLVMValueRef panel_base(struct coder *c)
 {

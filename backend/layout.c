@@ -165,34 +165,6 @@ static void add_alias(struct layout *l, const struct value *from, const struct v
 
 /* ---- constants ---- */
 
-static bool same_data(const struct tensor *x, const struct tensor *y)
-{
-	return x == y || (x->kind == TENSOR_BYTES && y->kind == TENSOR_BYTES && x->data == y->data);
-}
-
-static int find_constant(const struct program *p, const struct constant *c)
-{
-	for (int i = 0; i < p->constants->count; i++) {
-		const struct constant *other = &p->constants->at[i];
-
-		if (same_data(other->tensor, c->tensor) && other->bytes == c->bytes &&
-		    other->type.dtype == c->type.dtype &&
-		    !memcmp(&other->packing, &c->packing, sizeof(c->packing)))
-			return i;
-	}
-	return -1;
-}
-
-static int keep_constant(struct program *p, const struct constant *c)
-{
-	int at = find_constant(p, c);
-
-	if (at >= 0)
-		return at;
-	ARENA_PUSH(p->arena, p->constants, *c);
-	return p->constants->count - 1;
-}
-
 static bool add_constant(struct layout *l, const struct node *n)
 {
 	const struct value *v = n->out[0];
@@ -203,54 +175,7 @@ static bool add_constant(struct layout *l, const struct node *n)
 		return diag_add(l->diag, DIAG_UNSUPPORTED, n->loc, "constants of type string");
 	c.bytes = dtype_bytes(v->type.dtype, count);
 	l->p->places[v->id] =
-		(struct place){.kind = PLACE_CONST, .constant = keep_constant(l->p, &c)};
-	return true;
-}
-
-/* The value's data is read as it stands in the model. */
-static void want_constant(struct program *p, const struct value *v)
-{
-	if (p->places[v->id].kind == PLACE_CONST)
-		p->constants->at[p->places[v->id].constant].used = true;
-}
-
-static void place_constants(struct constants *all)
-{
-	for (int i = 0; i < all->count; i++) {
-		struct constant *c = &all->at[i];
-
-		if (!c->used)
-			continue;
-		c->offset = all->bytes;
-		all->bytes += (c->bytes + 127) / 64 * 64; /* 64 bytes of slack after each */
-	}
-}
-
-static bool write_constant(const struct constant *c,
-			   bool (*write)(void *self, const void *data, int64_t size), void *self)
-{
-	struct arena scratch = {0};
-	const void *data =
-		tensor_bytes(c->tensor, c->type.dtype, type_count_const(&c->type), &scratch);
-	bool ok = c->packing.buffer < 0 ? write(self, data, c->bytes)
-					: packing_write(&c->packing, data, write, self);
-
-	arena_free(&scratch);
-	return ok;
-}
-
-bool program_write_weights(const struct program *p,
-			   bool (*write)(void *self, const void *data, int64_t size), void *self)
-{
-	static const unsigned char zeros[128];
-
-	for (int i = 0; i < p->constants->count; i++) {
-		const struct constant *c = &p->constants->at[i];
-
-		if (c->used && (!write_constant(c, write, self) ||
-				!write(self, zeros, (c->bytes + 127) / 64 * 64 - c->bytes)))
-			return false;
-	}
+		(struct place){.kind = PLACE_CONST, .constant = constant_keep(l->p, &c)};
 	return true;
 }
 
@@ -359,7 +284,7 @@ static void use_constants(struct layout *l, struct site *s)
 		if (!v || p->places[v->id].kind != PLACE_CONST)
 			continue;
 		if (i != packing.buffer) {
-			want_constant(p, v);
+			constant_want(p, v);
 			continue;
 		}
 		c = p->constants->at[p->places[v->id].constant];
@@ -367,7 +292,7 @@ static void use_constants(struct layout *l, struct site *s)
 		c.packing.buffer = 0; /* the same for every reader */
 		c.bytes = packing_bytes(&packing);
 		c.used = true;
-		s->packed_constant = keep_constant(p, &c);
+		s->packed_constant = constant_keep(p, &c);
 	}
 }
 
@@ -562,7 +487,7 @@ static bool layout_region(struct layout *l, const struct region *r)
 	for (const struct node *n = r->first; n; n = n->next) {
 		l->p->step_count++;
 		for (int i = 0; !(op_table[n->op].flags & OP_LOWERS) && i < n->in_count; i++)
-			want_constant(l->p, n->in[i]);
+			constant_want(l->p, n->in[i]);
 		if (!layout_node(l, n))
 			return false;
 		if (n->region_count)
@@ -570,7 +495,7 @@ static bool layout_region(struct layout *l, const struct region *r)
 	}
 	l->p->step_count++;
 	for (int i = 0; i < r->result_count; i++) {
-		want_constant(l->p, r->results[i]);
+		constant_want(l->p, r->results[i]);
 		use(l, r->results[i]);
 	}
 	return true;
@@ -727,7 +652,7 @@ static struct program *lay_out(struct graph *g, const struct target *t, struct c
 	if (!layout_inputs(&l) || !layout_region(&l, g->body))
 		return NULL;
 	for (int i = 0; i < p->output_count; i++) {
-		want_constant(p, p->results[i]);
+		constant_want(p, p->results[i]);
 		use(&l, p->results[i]);
 	}
 	if (!layout_outputs(&l))
@@ -743,7 +668,7 @@ struct program *program_layout(struct graph *g, const struct target *t, int extr
 	struct constants *constants = ARENA_NEW(a, struct constants);
 	struct program *p = lay_out(g, t, constants, extra_count, extra, a, d);
 
-	place_constants(constants);
+	constants_place(constants);
 	return p;
 }
 
@@ -757,6 +682,6 @@ bool programs_layout(struct graph *g, const struct targets *levels, struct arena
 		if (!out[i])
 			return false;
 	}
-	place_constants(constants);
+	constants_place(constants);
 	return true;
 }

@@ -141,6 +141,8 @@ static int axis_index(struct gen *g, int axis)
 	return i;
 }
 
+LLVMValueRef axis_now(struct gen *g, int axis) { return g->axis[axis_index(g, axis)]; }
+
 void axis_bind(struct gen *g, int axis, LLVMValueRef value)
 {
 	int i = axis_index(g, axis);

@@ -191,6 +191,7 @@ void loop_close(struct gen *g, struct loop *l, const LLVMValueRef *next);
 /* low + (high - low) rounded down to a multiple of step. */
 LLVMValueRef gen_round_down(struct gen *g, LLVMValueRef low, LLVMValueRef high, int64_t step);
 void axis_bind(struct gen *g, int axis, LLVMValueRef value);
+LLVMValueRef axis_now(struct gen *g, int axis); /* of a bound axis: of iteration 0 of copy 0 */
 void axis_unbind(struct gen *g, int axis);
 /* Gives a bound axis another value for a while; what was emitted with the first must be forgotten before
  * (memo_release) or not depend on it. */

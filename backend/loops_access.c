@@ -57,16 +57,6 @@ static int term_level(struct gen *g, const struct term *t)
 	return level;
 }
 
-static int axis_number(struct gen *g, int axis)
-{
-	axis_set bit = axis_bit(&g->info, axis);
-	int i = 0;
-
-	while (!(bit >> i & 1))
-		i++;
-	return i;
-}
-
 /* A term that is a constant in this iteration: a displacement, no arithmetic. */
 static bool constant_term(struct gen *g, const struct term *t, int64_t *shift)
 {
@@ -74,7 +64,7 @@ static bool constant_term(struct gen *g, const struct term *t, int64_t *shift)
 
 	if (t->value->op != EXPR_AXIS || !dim_is_const(t->coef) ||
 	    !(axis_bit(&g->info, t->value->index) & g->bound) ||
-	    !gen_constant(g->axis[axis_number(g, t->value->index)], &value))
+	    !gen_constant(axis_now(g, t->value->index), &value))
 		return false;
 	*shift = value * t->coef->value;
 	return true;
@@ -100,7 +90,7 @@ static LLVMValueRef sum_of(struct gen *g, LLVMValueRef a, LLVMValueRef b)
 static LLVMValueRef base_value(struct gen *g, const struct term *t)
 {
 	if (t->value->op == EXPR_AXIS)
-		return g->axis[axis_number(g, t->value->index)];
+		return axis_now(g, t->value->index);
 	return gen_value(g, t->value, (struct copy){0, 0});
 }
 

@@ -119,13 +119,15 @@ static void place_padded(struct finder *f, struct node *n)
 		place(f, v, n, ((const struct attrs_pad *)n->attrs)->lo.at);
 }
 
-static void place_pads(struct finder *f, const struct region *r)
+/* Calls fn for the nodes of this operator outside of groups, in order. */
+static void place_each(struct finder *f, const struct region *r, enum op_id op,
+		       void (*fn)(struct finder *f, struct node *n))
 {
 	for (struct node *n = r->first; n; n = n->next) {
-		if (n->op == OP_pad)
-			place_padded(f, n);
+		if (n->op == op)
+			fn(f, n);
 		for (int i = 0; n->op != OP_group && i < n->region_count; i++)
-			place_pads(f, n->regions[i]);
+			place_each(f, n->regions[i], op, fn);
 	}
 }
 
@@ -212,16 +214,6 @@ static void place_reshaped(struct finder *f, struct node *n)
 		place_whole(f, y, x);
 }
 
-static void place_reshapes(struct finder *f, const struct region *r)
-{
-	for (struct node *n = r->first; n; n = n->next) {
-		if (n->op == OP_reshape)
-			place_reshaped(f, n);
-		for (int i = 0; n->op != OP_group && i < n->region_count; i++)
-			place_reshapes(f, n->regions[i]);
-	}
-}
-
 bool placement_is_view(const struct node *n, struct placement *const *placed)
 {
 	const struct placement *x, *y;
@@ -254,9 +246,9 @@ struct placement **placement_find(struct graph *g, int extra_count, struct value
 	pin_region(&f, g->body, false);
 	for (int i = 0; i < extra_count; i++)
 		f.pinned[extra[i]->id] = true;
-	place_pads(&f, g->body);
+	place_each(&f, g->body, OP_pad, place_padded);
 	place_concats(&f, g->body);
-	place_reshapes(&f, g->body);
+	place_each(&f, g->body, OP_reshape, place_reshaped);
 	for (int i = 0; i < g->value_count; i++)
 		if (f.placed[i])
 			find_host(&f, f.placed[i]);

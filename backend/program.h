@@ -172,6 +172,12 @@ const char *function_symbol(struct program *p, const struct emit_options *o, int
 /* The symbol of the weights: `<prefix>hone_weights_<name>`. */
 const char *weights_symbol(struct arena *a, const struct emit_options *o);
 
+/* The number of a constant in this form, which is added if there is none. */
+int constant_keep(struct program *p, const struct constant *c);
+/* The value's data, if it is a constant, is read as it stands in the model. */
+void constant_want(struct program *p, const struct value *v);
+/* Gives every constant that is used its offset, once all programs have asked for theirs. */
+void constants_place(struct constants *all);
 /* Writes all constants in order, each at its offset, to `write`; stops at false. */
 bool program_write_weights(const struct program *p,
 			   bool (*write)(void *self, const void *data, int64_t size), void *self);

@@ -134,6 +134,11 @@ static bool read_calibration(struct session *s)
 {
 	struct targets *here = ARENA_NEW(&s->arena, struct targets);
 
+	if ((s->calibrate.count || s->report) && !s->early_exit &&
+	    !(s->passes && strstr(s->passes, "early_exit")))
+		return diag_add(&s->diag, DIAG_USAGE, (struct loc){0},
+				"%s is for passes that measure: give --early-exit too",
+				s->calibrate.count ? "--calibrate" : "--report");
 	if (!s->calibrate.count)
 		return true;
 	s->calibration.progress = isatty(2);
