@@ -2,11 +2,11 @@
  * abi FOLDER: the libraries rows.so, pick.so, found.so, work.so, exit.so are in FOLDER. */
 #define _GNU_SOURCE
 #include "runtime/hone.h"
+#include "tests/support/allocations.h"
 
 #include <dlfcn.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,17 +16,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 _Static_assert(sizeof(hone_dim) == 24, "hone_dim");
 _Static_assert(sizeof(hone_io) == 40, "hone_io");
@@ -44,37 +33,6 @@ static const char *folder;
 			return;                                                        \
 		}                                                                      \
 	} while (0)
-
-/* ---- allocations are counted ---- */
-
-static atomic_long allocations;
-#if !SANITIZED
-void *__libc_malloc(size_t);
-void *__libc_calloc(size_t, size_t);
-void *__libc_realloc(void *, size_t);
-void *__libc_memalign(size_t, size_t);
-
-void *malloc(size_t size)
-{
-	allocations++;
-	return __libc_malloc(size);
-}
-void *calloc(size_t n, size_t size)
-{
-	allocations++;
-	return __libc_calloc(n, size);
-}
-void *realloc(void *p, size_t size)
-{
-	allocations++;
-	return __libc_realloc(p, size);
-}
-void *aligned_alloc(size_t align, size_t size)
-{
-	allocations++;
-	return __libc_memalign(align, size);
-}
-#endif
 
 /* ---- helpers ---- */
 
@@ -239,10 +197,10 @@ static void run_allocates_nothing_for_dims_it_has_seen(void)
 	}
 	fill(x, 64);
 	CHECK(hone_run(c, &in, out) == HONE_OK);
-	before = allocations;
+	before = allocation_count();
 	for (int i = 0; i < 100; i++)
 		CHECK(hone_run(c, &in, out) == HONE_OK);
-	CHECK(allocations == before);
+	CHECK(allocation_count() == before);
 	hone_context_destroy(c);
 	passed++;
 }
@@ -289,10 +247,10 @@ static void caller_memory_is_all_that_is_used(void)
 	CHECK(bytes > 0);
 	fill(x, 64);
 	o.memory = aligned_alloc(64, (size_t)(bytes + 63) / 64 * 64);
-	before = allocations;
+	before = allocation_count();
 	CHECK(hone_context_create(m, &o, &c, text, sizeof(text)) == HONE_OK);
 	CHECK(hone_run(c, &in, out) == HONE_OK);
-	CHECK(allocations == before);
+	CHECK(allocation_count() == before);
 	in.dims[0] = 64, in.dims[1] = 1;
 	hone_context_destroy(c);
 	o.memory_size = bytes - 1;
