@@ -4,6 +4,7 @@
 #include "cli/session.h"
 
 #include "ir/lower.h"
+#include "ir/macs.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -112,51 +113,8 @@ static bool print_library(struct session *s)
 struct counts {
 	int ops[OP_COUNT], nodes;
 	int64_t parameters, weight_bytes;
-	double macs; /* multiply-adds, with symbols at their minimum (at least 1) */
-	struct graph *graph;
-	int64_t *symbols;
+	double macs; /* with symbols at their minimum (at least 1) */
 };
-
-/* How often a node runs: once for each step of the scans around it. What `loop` and `if` do is not known here: once. */
-static double times_of(const struct counts *c, const struct node *n)
-{
-	double times = 1;
-
-	for (const struct node *o = n->parent->owner; o; o = o->parent->owner)
-		if (o->op == OP_scan)
-			times *= (double)dim_eval(((const struct attrs_scan *)o->attrs)->length,
-						  c->symbols);
-	return times;
-}
-
-static double elements(const struct counts *c, const struct type *t)
-{
-	double count = 1;
-
-	for (int i = 0; i < t->rank; i++)
-		count *= (double)dim_eval(t->dims[i], c->symbols);
-	return count;
-}
-
-/* Multiply-adds: elements of the result times the summed length, of both products for attention. */
-static double macs_of(const struct counts *c, const struct node *n)
-{
-	const struct type *a, *b, *out = &n->out[0]->type;
-	double length = 1;
-
-	if (n->op != OP_matmul && n->op != OP_conv && n->op != OP_attention)
-		return 0;
-	a = &n->in[0]->type;
-	b = &n->in[1]->type;
-	if (n->op == OP_attention)
-		return times_of(c, n) * (elements(c, a) + elements(c, out)) *
-		       (double)dim_eval(b->dims[1], c->symbols);
-	if (n->op == OP_matmul)
-		length = (double)dim_eval(a->dims[a->rank - 1], c->symbols);
-	for (int i = 0; n->op == OP_conv && i + 1 < b->rank; i++)
-		length *= (double)dim_eval(b->dims[i], c->symbols);
-	return times_of(c, n) * elements(c, out) * length;
-}
 
 static bool count_node(struct node *n, void *self)
 {
@@ -164,14 +122,6 @@ static bool count_node(struct node *n, void *self)
 
 	c->nodes++;
 	c->ops[n->op]++;
-	if (n->op == OP_const) {
-		enum dtype t = n->out[0]->type.dtype;
-		int64_t count = type_count_const(&n->out[0]->type);
-
-		c->parameters += dtype_is_float(t) ? count : 0;
-		c->weight_bytes += dtype_bytes(t, count);
-	}
-	c->macs += n->out_count ? macs_of(c, n) : 0;
 	return true;
 }
 
@@ -214,12 +164,9 @@ static bool print_model(struct session *s)
 
 	if (!session_load(s))
 		return false;
-	c.graph = s->graph;
-	c.symbols = ARENA_ARRAY(&s->arena, int64_t, s->graph->dims.symbol_count + 1);
-	for (int i = 0; i < s->graph->dims.symbol_count; i++)
-		c.symbols[i] =
-			s->graph->dims.symbols[i].min > 1 ? s->graph->dims.symbols[i].min : 1;
 	graph_walk(s->graph, count_node, &c);
+	c.macs = graph_macs(s->graph, graph_least_symbols(s->graph, &s->arena));
+	c.weight_bytes = graph_weight_bytes(s->graph, &c.parameters);
 	if (!pipeline_run(s->graph,
 			  &(struct pipeline_options){.passes = s->passes,
 						     .stop_after = s->stop_after,

@@ -1,6 +1,7 @@
 /* session.c: loading models for the subcommands. */
 #include "cli/session.h"
 #include "cli/calibrate.h"
+#include "cli/report.h"
 
 #include "ir/text.h"
 #include "runtime/file.h"
@@ -42,8 +43,7 @@ enum parsed session_parse(struct session *s, const struct command *c, int argc, 
 		 "let clear inputs leave early; also rule=, exits= (docs/early-exit.md)"},
 		{"calibrate", OPTION_LIST, &s->calibrate, "FILE..",
 		 "inputs to measure on: .npz, [NAME=].npy, a folder, or random:N"},
-		{"report", OPTION_TEXT, &s->report, "FILE.json",
-		 "what the passes measured on them"},
+		{"report", OPTION_TEXT, &s->report, "FILE.json", "what the passes measured"},
 		{"verify-each", OPTION_FLAG, &s->verify_each, NULL,
 		 "check the IR's invariants after every pass"},
 		{"check", OPTION_FLAG, &s->check, NULL,
@@ -134,15 +134,12 @@ static bool read_calibration(struct session *s)
 {
 	struct targets *here = ARENA_NEW(&s->arena, struct targets);
 
-	if ((s->calibrate.count || s->report) && !s->early_exit &&
-	    !(s->passes && strstr(s->passes, "early_exit")))
+	if (s->calibrate.count && !s->early_exit && !(s->passes && strstr(s->passes, "early_exit")))
 		return diag_add(&s->diag, DIAG_USAGE, (struct loc){0},
-				"%s is for passes that measure: give --early-exit too",
-				s->calibrate.count ? "--calibrate" : "--report");
+				"--calibrate is for passes that measure: give --early-exit too");
 	if (!s->calibrate.count)
 		return true;
 	s->calibration.progress = isatty(2);
-	s->calibration.report = s->report;
 	if (!calibrate_read(s->graph, &s->calibrate, &s->arena, &s->calibration, &s->diag) ||
 	    !targets_resolve("native", NULL, &s->arena, here, &s->diag))
 		return false;
@@ -164,11 +161,16 @@ bool session_prepare(struct session *s)
 					   .observe = s->observe,
 					   .self = s->observe_self};
 
-	if (!session_load(s) || !read_calibration(s))
+	if ((s->report && !report_path_check(s->report, &s->diag)) || !session_load(s) ||
+	    !read_calibration(s))
 		return false;
 	if (s->calibrate.count)
 		options.calibration = &s->calibration;
-	return pipeline_run(s->graph, &options, &interpreter, &s->diag);
+	if (s->report)
+		options.report = &s->measured;
+	s->measured.arena = &s->arena;
+	return pipeline_run(s->graph, &options, &interpreter, &s->diag) &&
+	       (!s->report || report_write(&s->measured, s->report, &s->diag));
 }
 
 bool session_compile(struct session *s)

@@ -30,6 +30,7 @@ struct session {
 	struct engine *engine;
 	struct engine_program *program;
 	struct calibration calibration; /* count 0: none */
+	struct report measured;         /* by the passes, for --report */
 	struct profile *profile; /* set before session_compile to have kernels timed; or NULL */
 	void (*observe)(void *self, const char *pass, const struct graph *g, int changes,
 			double ms);

@@ -14,8 +14,7 @@ struct calibration {
 	struct engine *engine; /* runs the graph */
 	int count;
 	const hone_tensor *inputs;
-	bool progress;      /* draw a bar on stderr */
-	const char *report; /* where passes write what they measured, as JSON; or NULL */
+	bool progress; /* draw a bar on stderr */
 };
 
 /* Whether the samples fit the graph's inputs: number, element types, dims, no NaN; sets count. Reported. */

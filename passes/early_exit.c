@@ -71,6 +71,11 @@ static bool read_options(struct exits *x)
 
 /* ---- the pass ---- */
 
+static const char *cut_name(const struct cut *cut)
+{
+	return cut->value->name ? cut->value->name : "?";
+}
+
 static void print_result(const struct exits *x)
 {
 	fprintf(stderr,
@@ -80,9 +85,23 @@ static void print_result(const struct exits *x)
 		exit_rules[x->rule], x->agreement, x->samples / 2, x->bound, 100 * x->mean_work);
 	for (int i = 0; i < x->cut_count; i++)
 		fprintf(stderr, "  exit %d after %.0f %% of the work at %%%s, threshold %.4f\n", i,
-			100 * x->cuts[i].work,
-			x->cuts[i].value->name ? x->cuts[i].value->name : "?",
-			x->cuts[i].threshold);
+			100 * x->cuts[i].work, cut_name(&x->cuts[i]), x->cuts[i].threshold);
+}
+
+static void report_result(const struct exits *x)
+{
+	static const char *const columns[] = {"at", "macs", "threshold", NULL};
+	struct report_section *s = report_section(x->c->report, "early_exit", "early exit");
+	struct report_table *t = report_table(s, REPORT_TABLE, "exits", columns);
+
+	report_text(s, "rule", exit_rules[x->rule]);
+	report_number(s, "agreement", x->agreement);
+	report_number(s, "at_least", x->bound);
+	report_change(s, "macs", x->work, x->work * x->mean_work);
+	for (int i = 0; i < x->cut_count; i++)
+		report_row(t, (struct report_cell[]){{.text = cut_name(&x->cuts[i])},
+						     {.number = x->cuts[i].work},
+						     {.number = x->cuts[i].threshold}});
 }
 
 bool pass_early_exit(struct pass_context *c)
@@ -101,8 +120,8 @@ bool pass_early_exit(struct pass_context *c)
 	if (x.cut_count) {
 		if (!exits_emit(&x))
 			return false;
-		if (c->calibration->progress || c->calibration->report)
-			print_result(&x);
+		print_result(&x);
+		report_result(&x);
 	}
 	/* the originals of what was copied, and the features of exits that are not used */
 	return pass_dead_code(c);

@@ -94,7 +94,7 @@ static bool measure(struct exits *x)
 	probes[kept] = x->logits;
 	x->targets = ARENA_ARRAY(c->scratch, float, (int64_t)x->samples * x->classes);
 	return calibration_run(c, kept + 1, probes, receive, x, NULL) &&
-	       (!c->calibration->report || measure_times(x, probes));
+	       (!c->report || measure_times(x, probes));
 }
 
 /* ---- heads ---- */
@@ -464,46 +464,43 @@ static int test_levels(const struct table *t, unsigned set, struct setting *curv
 
 /* ---- the report ---- */
 
-static void report_curve(FILE *out, const struct table *t, const struct setting *curve, int levels,
-			 bool first)
+static void report_rule(struct report_table *out, const struct table *t,
+			const struct setting *curve, int levels)
 {
-	fprintf(out, "%s\n{\"rule\":\"%s\",\"points\":[", first ? "" : ",", exit_rules[t->rule]);
 	for (int i = 0; i < levels; i++)
-		fprintf(out,
-			"%s{\"agreement\":%.6f,\"at_least\":%.6f,\"macs\":%.6f,\"latency\":%.6f}",
-			i ? "," : "", 1 - (double)curve[i].wrong / curve[i].count,
-			1 - binomial_upper(curve[i].wrong, curve[i].count, CONFIDENCE),
-			curve[i].work, curve[i].ms / t->x->ms);
-	fprintf(out, "]}");
+		report_row(out, (struct report_cell[]){
+					{.text = exit_rules[t->rule]},
+					{.number = curve[i].ms / t->x->ms},
+					{.number = curve[i].work},
+					{.number = 1 - binomial_upper(curve[i].wrong,
+								      curve[i].count, CONFIDENCE)},
+					{.number = 1 - (double)curve[i].wrong / curve[i].count}});
 }
 
-/* One line for each rule, on the samples that verify. */
-static bool write_report(struct exits *x)
+/* Lines of all rules, on the samples that verify. */
+static void report_curves(struct exits *x)
 {
-	const char *path = x->c->calibration->report;
+	static const char *const columns[] = {"rule",     "latency",   "macs",
+					      "at_least", "agreement", NULL};
+	struct report_section *s = report_section(x->c->report, "early_exit", "early exit");
 	struct setting curve[LEVELS_MAX];
-	FILE *out;
+	struct report_table *out;
 	int best;
 
-	if (!path)
-		return true;
-	out = fopen(path, "w");
-	if (!out)
-		return diag_add(x->c->diag, DIAG_FILE, (struct loc){.file = path}, "cannot write");
-	fprintf(out,
-		"{\"early_exit\":{\"samples\":%d,\"verified_on\":%d,\"wanted\":%.6f,\"curves\":[",
-		x->samples, part_size(x, VERIFY), x->agree);
+	if (!s)
+		return;
+	report_number(s, "samples", x->samples);
+	report_number(s, "verified_on", part_size(x, VERIFY));
+	report_number(s, "wanted", x->agree);
+	out = report_table(s, REPORT_CURVE, "curves", columns);
 	for (int rule = 0; rule < RULE_COUNT; rule++) {
 		struct table t;
 		unsigned set;
 
 		fill_table(&t, x, (enum exit_rule)rule);
 		set = choose_set(&t);
-		report_curve(out, &t, curve, test_levels(&t, set, curve, &best), rule == 0);
+		report_rule(out, &t, curve, test_levels(&t, set, curve, &best));
 	}
-	fprintf(out, "]}}\n");
-	return fclose(out) == 0 ||
-	       diag_add(x->c->diag, DIAG_FILE, (struct loc){.file = path}, "cannot write");
 }
 
 /* ---- all of it ---- */
@@ -554,8 +551,7 @@ bool exits_fit(struct exits *x)
 	for (int i = 0; i < x->cut_count; i++)
 		if (!fit_head(x, &x->cuts[i]))
 			return false;
-	if (!write_report(x))
-		return false;
+	report_curves(x);
 	fill_table(&t, x, x->rule);
 	test_levels(&t, choose_set(&t), curve, &best);
 	if (best < 0)

@@ -1,6 +1,7 @@
 /* early_exit_trunk.c: where a model can be cut, and the proof that rows can leave there.
  * A cut is a value through which all goes that was computed by contractions so far; of what lies beside it only
  * inputs and what is made of them without contractions (masks) is read later, and that is compacted with the rows. */
+#include "ir/macs.h"
 #include "passes/early_exit.h"
 
 #include <string.h>
@@ -175,29 +176,6 @@ static bool is_cuttable(const struct exits *x, const struct node *n)
 		       : !n->symbol_count && is_pure(n);
 }
 
-/* ---- work ---- */
-
-/* Multiply-adds of one sample. */
-static double work_of(const struct node *n, const int64_t *symbols)
-{
-	double count = 1;
-	const struct type *t;
-
-	if (n->op != OP_matmul && n->op != OP_conv && n->op != OP_attention)
-		return 0;
-	t = n->op == OP_attention ? &n->in[0]->type : &n->out[0]->type;
-	for (int i = 0; i < t->rank; i++)
-		count *= (double)dim_eval(t->dims[i], symbols);
-	t = &n->in[n->op == OP_matmul ? 0 : 1]->type;
-	if (n->op == OP_attention)
-		return 2 * count * (double)dim_eval(t->dims[1], symbols);
-	if (n->op == OP_matmul)
-		return count * (double)dim_eval(t->dims[t->rank - 1], symbols);
-	for (int i = 0; i < t->rank - 1; i++)
-		count *= (double)dim_eval(t->dims[i], symbols);
-	return count;
-}
-
 /* ---- the output ---- */
 
 static bool refuse(const struct exits *x, const char *what)
@@ -261,7 +239,7 @@ static void read_body(struct trunk *t)
 	t->all = ARENA_ARRAY(a, struct cut, count + 1);
 	for (struct node *n = g->body->first; n; n = n->next) {
 		int at = x->node_count++;
-		double own = work_of(n, symbols);
+		double own = node_macs(n, symbols);
 		bool computed = false;
 
 		for (int i = 0; i < n->in_count; i++) {

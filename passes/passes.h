@@ -5,6 +5,7 @@
 #include "ir/engine.h"
 #include "ir/graph.h"
 #include "passes/calibration.h"
+#include "passes/report.h"
 
 /* What a pass may do to results, and so how --check judges it. */
 enum pass_tolerance {
@@ -19,6 +20,7 @@ struct pass_context {
 	struct engine *engine; /* for folding and calibration */
 	struct diag *diag;
 	const struct calibration *calibration; /* samples, or NULL */
+	struct report *report;                 /* where to write what was measured, or NULL */
 	int changes;                           /* a pass counts what it changed */
 	const char *
 		argument; /* the user's choice for this pass, its row says which there are; NULL: none */
@@ -41,6 +43,7 @@ struct pipeline_options {
 	const char *passes;    /* "a,b=argument,c"; NULL: the default pipeline */
 	const char *arguments; /* of passes, wherever they run: "a=argument,.."; NULL: none */
 	const struct calibration *calibration;  /* samples for passes that measure; NULL: none */
+	struct report *report;                  /* gets what passes measured; NULL: none */
 	const char *stop_after;                 /* NULL: run all */
 	const char *print_before, *print_after; /* a pass name, or "all"; NULL: none */
 	bool verify_each;                       /* run the verifier after every pass */

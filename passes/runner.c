@@ -82,7 +82,8 @@ static bool run_pass(struct runner *r, const struct pass *p)
 				 .scratch = &r->scratch,
 				 .engine = r->engine,
 				 .diag = r->diag,
-				 .calibration = r->o->calibration};
+				 .calibration = r->o->calibration,
+				 .report = r->o->report};
 	double start, ms;
 	bool ok;
 
