@@ -3,7 +3,7 @@
  *   loops_normal.c, loops_plan.c, loops_block.c    choice of plan (loops_plan.h)
  *   loops.c         functions, tasks, statements, loops
  *   loops_value.c   expressions, hoisting, masks
- *   loops_access.c  addresses, loads, stores
+ *   loops_access.c, loops_load.c, loops_store.c    addresses, loads, stores (loops_access.h)
  *   loops_reduce.c  reductions
  * Statements are emitted for `block * unroll` copies at once: copy (b, u) stands for iteration b of the block
  * axis and vector u of the vector axis. A value that depends on neither exists once. */
