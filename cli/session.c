@@ -19,6 +19,40 @@ static bool has_suffix(const char *path, const char *suffix)
 
 bool is_library(const char *path) { return has_suffix(path, ".so") || strstr(path, ".so."); }
 
+/* Adds an argument of a pass to the list. Commas separate passes there, so the text's own become `;`. */
+static void add_argument(struct session *s, const char *pass, const char *value)
+{
+	char *text = arena_printf(&s->arena, "%s=%s", pass, value);
+
+	for (char *at = text; *at; at++)
+		*at = *at == ',' ? ';' : *at;
+	s->arguments = s->arguments ? arena_printf(&s->arena, "%s,%s", s->arguments, text) : text;
+}
+
+static bool read_pass_options(struct session *s)
+{
+	if (s->max_error != 0 && !s->quantize)
+		return diag_add(&s->diag, DIAG_USAGE, (struct loc){0},
+				"--max-error is for --quantize auto");
+	if (s->winograd)
+		add_argument(s, "winograd", s->winograd);
+	if (s->quantize)
+		add_argument(s, "quantize",
+			     s->max_error != 0 ? arena_printf(&s->arena, "%s,max-error=%.17g",
+							      s->quantize, s->max_error)
+					       : s->quantize);
+	if (s->early_exit)
+		add_argument(s, "early_exit", s->early_exit);
+	return true;
+}
+
+/* Whether a pass that measures is asked for. */
+static bool measures(const struct session *s)
+{
+	return s->quantize || s->early_exit ||
+	       (s->passes && (strstr(s->passes, "early_exit") || strstr(s->passes, "quantize")));
+}
+
 enum parsed session_parse(struct session *s, const struct command *c, int argc, char **argv,
 			  const struct option *own, const char *more)
 {
@@ -39,6 +73,10 @@ enum parsed session_parse(struct session *s, const struct command *c, int argc, 
 		{"print-after", OPTION_TEXT, &s->print_after, "PASS", "the same after it"},
 		{"winograd", OPTION_TEXT, &s->winograd, "on|off|2|4",
 		 "3x3 convolutions by F(2x2,3x3), F(4x4,3x3): where it is faster (on), never, all"},
+		{"quantize", OPTION_TEXT, &s->quantize, "MODE",
+		 "weights and activations of few bits: int8-dynamic, .. (docs/compress.md)"},
+		{"max-error", OPTION_REAL, &s->max_error, "E",
+		 "of --quantize auto: relative error of the outputs that is allowed"},
 		{"early-exit", OPTION_TEXT, &s->early_exit, "agree=A,..",
 		 "let clear inputs leave early; also rule=, exits= (docs/early-exit.md)"},
 		{"calibrate", OPTION_LIST, &s->calibrate, "FILE..",
@@ -68,16 +106,8 @@ enum parsed session_parse(struct session *s, const struct command *c, int argc, 
 		return PARSED_ERROR;
 	}
 	s->path = s->rest.at[0];
-	if (s->winograd)
-		s->arguments = arena_printf(&s->arena, "winograd=%s", s->winograd);
-	if (s->early_exit) { /* commas separate passes there */
-		char *text = arena_printf(&s->arena, "early_exit=%s", s->early_exit);
-
-		for (char *at = text; *at; at++)
-			*at = *at == ',' ? ';' : *at;
-		s->arguments =
-			s->arguments ? arena_printf(&s->arena, "%s,%s", s->arguments, text) : text;
-	}
+	if (!read_pass_options(s))
+		return PARSED_ERROR;
 	return PARSED_OK;
 }
 
@@ -134,9 +164,10 @@ static bool read_calibration(struct session *s)
 {
 	struct targets *here = ARENA_NEW(&s->arena, struct targets);
 
-	if (s->calibrate.count && !s->early_exit && !(s->passes && strstr(s->passes, "early_exit")))
+	if (s->calibrate.count && !measures(s))
 		return diag_add(&s->diag, DIAG_USAGE, (struct loc){0},
-				"--calibrate is for passes that measure: give --early-exit too");
+				"--calibrate is for passes that measure: give --quantize or "
+				"--early-exit too");
 	if (!s->calibrate.count)
 		return true;
 	s->calibration.progress = isatty(2);

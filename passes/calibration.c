@@ -213,7 +213,8 @@ bool calibration_run(struct pass_context *c, int probe_count, struct value *cons
 		     calibration_fn *fn, void *self, double *mean_ms)
 {
 	static const char rest[] =
-		"canonicalize,fold_constants,dead_code,layout,canonicalize,fold_constants,"
+		"canonicalize,fold_constants,dead_code,integer_products,layout,canonicalize,fold_"
+		"constants,"
 		"common_subexpressions,dead_code,fuse_patterns,split_rows,fold_constants,"
 		"canonicalize,common_subexpressions,dead_code,group";
 	struct graph saved = *c->graph;

@@ -15,6 +15,7 @@ enum { SMALL_BYTES = 64 << 10, ELEMS_MAX = 64 };
 struct fold {
 	struct pass_context *c;
 	bool *folds, *wants; /* by value id: a foldable node makes it; others read it */
+	bool *factors;       /* a contraction reads it, perhaps moved */
 	int id_count;
 	struct {
 		struct node **at;
@@ -191,13 +192,28 @@ static bool varies(const struct node *n)
 	return n->expr && expr_any(n->expr, varies_expr, NULL);
 }
 
+/* A weight of few bits that is made numbers for a contraction, which unpacks it by itself or computes in integers. */
+static bool unpacks_factor(const struct fold *f, const struct node *n)
+{
+	const struct value *y = n->out[0];
+
+	if (n->op != OP_map || y->id >= f->id_count || !f->factors[y->id] ||
+	    !dtype_is_float(y->type.dtype))
+		return false;
+	for (int i = 0; i < n->in_count; i++)
+		if (dtype_class(n->in[i]->type.dtype) != DTYPE_FLOAT &&
+		    dtype_bits(n->in[i]->type.dtype) <= 8 && same_dims(&n->in[i]->type, &y->type))
+			return true;
+	return false;
+}
+
 static bool is_foldable(const struct fold *f, const struct node *n)
 {
 	int64_t bytes, in_bytes = 0;
 
 	if (!is_pure(n) || !(op_table[n->op].flags & OP_LOWERS) || n->symbol_count ||
 	    n->region_count || n->out_count != 1 || n->op == OP_shape || is_scaling(n) ||
-	    node_is_byte_factor(n) || varies(n))
+	    node_is_byte_factor(n) || unpacks_factor(f, n) || varies(n))
 		return false;
 	bytes = type_bytes_const(&n->out[0]->type);
 	for (int i = 0; i < n->in_count; i++) {
@@ -216,6 +232,21 @@ static void want(struct fold *f, struct value *v)
 		return;
 	f->wants[v->id] = true;
 	ARENA_PUSH(f->c->scratch, &f->wanted, v);
+}
+
+/* Backwards, so that movement after a value is known. */
+static void find_factors(struct fold *f, const struct region *r)
+{
+	for (const struct node *n = r->last; n; n = n->prev) {
+		bool contracts = n->op == OP_matmul || n->op == OP_conv,
+		     moves = n->op == OP_transpose || n->op == OP_reshape;
+
+		for (int i = 0; i < n->region_count; i++)
+			find_factors(f, n->regions[i]);
+		if (contracts || (moves && f->factors[n->out[0]->id]))
+			for (int i = 0; i < n->in_count; i++)
+				f->factors[n->in[i]->id] = true;
+	}
 }
 
 static bool mark(struct node *n, void *self)
@@ -349,6 +380,8 @@ bool pass_fold_constants(struct pass_context *c)
 	f.id_count = c->graph->value_count;
 	f.folds = ARENA_ARRAY(c->scratch, bool, f.id_count + 1);
 	f.wants = ARENA_ARRAY(c->scratch, bool, f.id_count + 1);
+	f.factors = ARENA_ARRAY(c->scratch, bool, f.id_count + 1);
+	find_factors(&f, c->graph->body);
 	graph_walk(c->graph, mark, &f);
 	want_results(&f, c->graph->body);
 	if (f.wanted.count && !run_values(&f, f.wanted.count, f.wanted.at) && f.wanted.count > 1)

@@ -17,9 +17,12 @@ const struct pass pass_table[] = {
 	 "normalize, softmax and attention out of their parts; scales and shifts into the weights "
 	 "before them",
 	 PASS_REASSOCIATES, pass_fuse_patterns},
+	{"quantize", "weights and activations of few bits (--quantize)", PASS_LOSSY, pass_quantize},
 	{"early_exit",
 	 "heads at block boundaries, where inputs that are clear already leave (--early-exit)",
 	 PASS_LOSSY, pass_early_exit},
+	{"integer_products", "products of dequantized values are computed in integers",
+	 PASS_REASSOCIATES, pass_integer_products},
 	{"layout", "moves transposes along the graph until they cancel", PASS_REASSOCIATES,
 	 pass_layout},
 	{"split_rows", "normalizations over more than a row buffer holds become their parts",
@@ -43,8 +46,12 @@ const char *const default_pipeline[] = {
 	"fuse_patterns",
 	/* Weights of their final layout are constants again. */
 	"fold_constants",
-	/* Before layout, which mixes axes. It does nothing unless asked. */
+	/* Those that change the model come before layout, which mixes axes and so hides what the model was. They do
+	 * nothing unless asked. */
+	"quantize",
 	"early_exit",
+	/* Of what quantize made, or the model had; its movement of bytes is for layout to cancel. */
+	"integer_products",
 	"layout",
 	/* Merges the reshapes and folds the transposes of constants that layout leaves. */
 	"canonicalize",
