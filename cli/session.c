@@ -36,6 +36,8 @@ static bool read_pass_options(struct session *s)
 				"--max-error is for --quantize auto");
 	if (s->winograd)
 		add_argument(s, "winograd", s->winograd);
+	if (s->prune)
+		add_argument(s, "prune", s->prune);
 	if (s->quantize)
 		add_argument(s, "quantize",
 			     s->max_error != 0 ? arena_printf(&s->arena, "%s,max-error=%.17g",
@@ -49,8 +51,9 @@ static bool read_pass_options(struct session *s)
 /* Whether a pass that measures is asked for. */
 static bool measures(const struct session *s)
 {
-	return s->quantize || s->early_exit ||
-	       (s->passes && (strstr(s->passes, "early_exit") || strstr(s->passes, "quantize")));
+	return s->prune || s->quantize || s->early_exit ||
+	       (s->passes && (strstr(s->passes, "prune") || strstr(s->passes, "quantize") ||
+			      strstr(s->passes, "early_exit")));
 }
 
 enum parsed session_parse(struct session *s, const struct command *c, int argc, char **argv,
@@ -73,6 +76,9 @@ enum parsed session_parse(struct session *s, const struct command *c, int argc, 
 		{"print-after", OPTION_TEXT, &s->print_after, "PASS", "the same after it"},
 		{"winograd", OPTION_TEXT, &s->winograd, "on|off|2|4",
 		 "3x3 convolutions by F(2x2,3x3), F(4x4,3x3): where it is faster (on), never, all"},
+		{"prune", OPTION_TEXT, &s->prune, "channels=R,..",
+		 "remove a share of channels, heads=, ffn=, all (R), or keep a share of macs= "
+		 "(docs/compress.md)"},
 		{"quantize", OPTION_TEXT, &s->quantize, "MODE",
 		 "weights and activations of few bits: int8-dynamic, .. (docs/compress.md)"},
 		{"max-error", OPTION_REAL, &s->max_error, "E",
@@ -165,9 +171,10 @@ static bool read_calibration(struct session *s)
 	struct targets *here = ARENA_NEW(&s->arena, struct targets);
 
 	if (s->calibrate.count && !measures(s))
-		return diag_add(&s->diag, DIAG_USAGE, (struct loc){0},
-				"--calibrate is for passes that measure: give --quantize or "
-				"--early-exit too");
+		return diag_add(
+			&s->diag, DIAG_USAGE, (struct loc){0},
+			"--calibrate is for passes that measure: give --prune, --quantize or "
+			"--early-exit too");
 	if (!s->calibrate.count)
 		return true;
 	s->calibration.progress = isatty(2);

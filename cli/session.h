@@ -14,7 +14,7 @@ struct session {
 	/* options */
 	struct list shapes, dims, calibrate, rest;
 	const char *cpu, *triple, *passes, *stop_after, *print_before, *print_after, *reproduce;
-	const char *winograd, *quantize, *early_exit, *report;
+	const char *winograd, *prune, *quantize, *early_exit, *report;
 	double max_error;      /* of --quantize auto; 0: not given */
 	const char *arguments; /* of passes, from these */
 	bool verify_each, check, time_passes, json;

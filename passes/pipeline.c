@@ -17,6 +17,8 @@ const struct pass pass_table[] = {
 	 "normalize, softmax and attention out of their parts; scales and shifts into the weights "
 	 "before them",
 	 PASS_REASSOCIATES, pass_fuse_patterns},
+	{"prune", "channels, heads and hidden neurons that matter least are removed (--prune)",
+	 PASS_LOSSY, pass_prune},
 	{"quantize", "weights and activations of few bits (--quantize)", PASS_LOSSY, pass_quantize},
 	{"early_exit",
 	 "heads at block boundaries, where inputs that are clear already leave (--early-exit)",
@@ -48,6 +50,7 @@ const char *const default_pipeline[] = {
 	"fold_constants",
 	/* Those that change the model come before layout, which mixes axes and so hides what the model was. They do
 	 * nothing unless asked. */
+	"prune",
 	"quantize",
 	"early_exit",
 	/* Of what quantize made, or the model had; its movement of bytes is for layout to cancel. */

@@ -9,6 +9,7 @@ bool pass_fold_constants(struct pass_context *c);
 bool pass_common_subexpressions(struct pass_context *c);
 bool pass_dead_code(struct pass_context *c);
 bool pass_fuse_patterns(struct pass_context *c);
+bool pass_prune(struct pass_context *c);
 bool pass_quantize(struct pass_context *c);
 bool pass_early_exit(struct pass_context *c);
 bool pass_integer_products(struct pass_context *c);

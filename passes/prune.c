@@ -1,0 +1,130 @@
+/* prune: channels, attention heads and hidden neurons that matter least leave the model, so that it is smaller and
+ * faster as an ordinary dense one. An argument such as "channels=0.5" or "macs=0.5" asks for it; without one
+ * nothing is done. docs/compress.md teaches the use, architecture.md the mechanism. */
+#include "passes/prune.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- options ---- */
+
+enum { ALL = (1 << UNIT_KINDS) - 1 };
+
+/* What may be asked: name=ratio. */
+static const struct {
+	const char *name;
+	int kinds; /* of units, as bits; 0: multiply-adds to keep */
+	const char *what;
+} asks[] = {
+	{"channels", 1 << UNIT_CHANNEL, "the share of channels to remove"},
+	{"heads", 1 << UNIT_HEAD, "the share of attention heads to remove"},
+	{"ffn", 1 << UNIT_FFN, "the share of hidden neurons to remove"},
+	{"", ALL, "the share of all of them to remove"},
+	{"macs", 0, "the share of multiply-adds to keep"},
+};
+enum { ASKS = sizeof(asks) / sizeof(*asks) };
+
+static bool bad_option(struct prune *p, const char *text, const char *expected)
+{
+	return diag_add(p->c->diag, DIAG_USAGE, (struct loc){0}, "--prune %s: %s", text, expected);
+}
+
+/* "name=0.5", or "0.5" alone. */
+static bool read_ask(struct prune *p, const char *text)
+{
+	const char *equals = strchr(text, '='), *number = equals ? equals + 1 : text;
+	size_t length = equals ? (size_t)(equals - text) : 0;
+	char *end;
+	double ratio = strtod(number, &end);
+	int i = 0;
+
+	while (i < ASKS && (strlen(asks[i].name) != length || memcmp(asks[i].name, text, length)))
+		i++;
+	if (i == ASKS)
+		return bad_option(p, text, "expected channels=, heads=, ffn=, macs= or a number");
+	if (!*number || *end || !(ratio > 0 && ratio < 1))
+		return bad_option(
+			p, text,
+			arena_printf(p->c->scratch, "expected %s, between 0 and 1", asks[i].what));
+	if (!asks[i].kinds)
+		p->macs = ratio;
+	for (int k = 0; k < UNIT_KINDS; k++)
+		if (asks[i].kinds >> k & 1)
+			p->ratio[k] = ratio;
+	return true;
+}
+
+static bool read_options(struct prune *p)
+{
+	char *at = arena_text(p->c->scratch, p->c->argument);
+
+	if (!*at)
+		return bad_option(p, "", "expected channels=R, heads=R, ffn=R, macs=R or R");
+	while (*at) {
+		size_t length = strcspn(at, ";");
+		char *next = at + length + (at[length] == ';');
+
+		at[length] = 0;
+		if (!read_ask(p, at))
+			return false;
+		at = next;
+	}
+	return true;
+}
+
+/* ---- the pass ---- */
+
+static bool wanted(const struct prune *p)
+{
+	for (int g = 0; g < p->group_count; g++)
+		if (p->groups[g].unit_count > 1 && (p->macs > 0 || p->ratio[p->groups[g].kind] > 0))
+			return true;
+	return diag_add(p->c->diag, DIAG_UNSUPPORTED, (struct loc){0},
+			"--prune: the model has nothing of the kind to remove");
+}
+
+/* Sizes that inputs do not tell: costs do not depend much on them. */
+static int64_t *typical_symbols(struct prune *p)
+{
+	struct dim_pool *d = &p->c->graph->dims;
+	int64_t *symbols = ARENA_ARRAY(p->c->scratch, int64_t, d->symbol_count + 1);
+
+	if (p->c->calibration)
+		return calibration_symbols(p->c->calibration, p->c->graph, p->c->scratch);
+	for (int i = 0; i < d->symbol_count; i++) {
+		symbols[i] = d->symbols[i].min > 16 ? d->symbols[i].min : 16;
+		if (symbols[i] > d->symbols[i].max)
+			symbols[i] = d->symbols[i].max;
+	}
+	return symbols;
+}
+
+bool pass_prune(struct pass_context *c)
+{
+	struct prune p = {.c = c};
+	double before;
+
+	if (!c->argument)
+		return true;
+	if (!read_options(&p) || !pass_dead_code(c))
+		return false;
+	prune_separate_constants(&p);
+	prune_find_axes(&p);
+	prune_find_units(&p);
+	if (!wanted(&p))
+		return false;
+	p.symbols = typical_symbols(&p);
+	before = prune_macs(&p);
+	prune_find_consumers(&p);
+	prune_score(&p);
+	if (!prune_choose(&p))
+		return false;
+	report_change(report_section(c->report, "prune", "structured pruning"), "macs", before,
+		      prune_macs(&p));
+	if (!c->calibration)
+		diag_add(c->diag, DIAG_WARNING, (struct loc){0},
+			 "--prune without --calibrate: what goes was chosen by weights alone, "
+			 "nothing was "
+			 "repaired and the error is not known");
+	return prune_emit(&p);
+}

@@ -1,0 +1,315 @@
+/* prune_choose.c: importance, and what is removed.
+ *
+ * A unit's score is the share of its weights in the sums that read it: w[k,n]^2, times the mean of x[k]^2 where
+ * activations were measured (Sun et al. 2023, Wanda), without them also the share in the sums that make it.
+ * A ratio takes the least of each group. A budget of multiply-adds takes, again and again, from the group that
+ * loses the least of what is left of its score for what it saves. */
+#include "passes/prune.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* ---- consumers ---- */
+
+/* x behind pads that leave its last axis as it is. */
+static struct value *unpadded(struct value *x)
+{
+	for (;;) {
+		struct node *n = value_def(x, OP_pad);
+		int last = x->type.rank - 1;
+
+		if (!n || n->in_count > 1 || ATTRS_OF(pad, n)->kind ||
+		    ATTRS_OF(pad, n)->value != 0 || !dim_is(ATTRS_OF(pad, n)->lo.at[last], 0) ||
+		    !dim_is(ATTRS_OF(pad, n)->hi.at[last], 0))
+			return x;
+		x = n->in[0];
+	}
+}
+
+static int source_number(struct prune *p, int *of_value, struct value *v)
+{
+	int last = v->type.rank - 1;
+
+	if (of_value[v->id])
+		return of_value[v->id] - 1;
+	ARENA_PUSH(p->c->scratch, &p->sources,
+		   ((struct prune_source){.value = v,
+					  .first = prune_first(p, v, last),
+					  .size = (int)v->type.dims[last]->value}));
+	of_value[v->id] = p->sources.count;
+	return p->sources.count - 1;
+}
+
+/* Whether any unit has an element on this axis. */
+static bool may_shrink(const struct prune *p, int first, int size)
+{
+	for (int i = 0; i < size; i++)
+		if (p->unit_of[p->root[first + i]] >= 0)
+			return true;
+	return false;
+}
+
+void prune_find_consumers(struct prune *p)
+{
+	int *of_value = ARENA_ARRAY(p->c->scratch, int, p->value_count);
+
+	for (struct node *n = p->c->graph->body->first; n; n = n->next) {
+		struct value *x = n->in_count ? n->in[0] : NULL;
+		struct prune_consumer c = {.node = n};
+		int last = x ? x->type.rank - 1 : 0;
+
+		if ((n->op != OP_matmul && (n->op != OP_conv || ATTRS_OF(conv, n)->group != 1)) ||
+		    !value_const(n->in[1]) || x->type.dtype != DT_F32 ||
+		    prune_first(p, x, last) < 0 || (n->op == OP_matmul && n->in[1]->type.rank != 2))
+			continue;
+		c.k_first = prune_first(p, x, last);
+		c.k_size = (int)x->type.dims[last]->value;
+		c.n_first = prune_first(p, n->out[0], n->out[0]->type.rank - 1);
+		c.source = -1;
+		if (may_shrink(p, c.k_first, c.k_size))
+			c.source = source_number(p, of_value, unpadded(x));
+		ARENA_PUSH(p->c->scratch, &p->consumers, c);
+	}
+}
+
+/* ---- scores ---- */
+
+/* Adds sums of squares of weights [..,K,N]: to k by row, to n by column. */
+static void add_squares(const struct prune *p, const struct prune_consumer *c, double *k, double *n)
+{
+	const struct value *w = c->node->in[1];
+	int64_t columns = w->type.dims[w->type.rank - 1]->value, count = type_count_const(&w->type);
+	const float *at = tensor_bytes(value_const(w), DT_F32, count, p->c->scratch);
+
+	for (int64_t i = 0; i < count / columns; i++)
+		for (int64_t j = 0; j < columns; j++) {
+			double square = (double)at[i * columns + j] * at[i * columns + j];
+
+			k[i % c->k_size] += square;
+			n[j] += square;
+		}
+}
+
+/* Shares of the units that these elements belong to. */
+static void add_shares(struct prune *p, int first, const double *at, int count)
+{
+	double sum = 0;
+
+	for (int i = 0; i < count; i++)
+		sum += at[i];
+	for (int i = 0; i < count && sum > 0 && first >= 0; i++) {
+		int unit = p->unit_of[p->root[first + i]];
+
+		if (unit >= 0)
+			p->units[unit].score += at[i] / sum;
+	}
+}
+
+static void score_consumer(struct prune *p, const struct prune_consumer *c)
+{
+	const struct value *w = c->node->in[1];
+	int columns = (int)w->type.dims[w->type.rank - 1]->value;
+	double *k = calloc((size_t)c->k_size, sizeof(*k)), *n = calloc((size_t)columns, sizeof(*n));
+	const double *moment = c->source >= 0 ? p->sources.at[c->source].moment : NULL;
+
+	if (!k || !n)
+		out_of_memory((size_t)(c->k_size + columns) * sizeof(*k));
+	add_squares(p, c, k, n);
+	for (int i = 0; i < c->k_size && moment; i++)
+		k[i] *= moment[(int64_t)i * (c->k_size + 1)];
+	add_shares(p, c->k_first, k, c->k_size);
+	if (!moment)
+		add_shares(p, c->n_first, n, columns);
+	free(k);
+	free(n);
+}
+
+void prune_score(struct prune *p)
+{
+	for (int i = 0; i < p->consumers.count; i++)
+		score_consumer(p, &p->consumers.at[i]);
+}
+
+/* ---- sizes ---- */
+
+/* How many units are taken at a time: the machine likes multiples of 16 columns, of 8 where there are few. */
+static int step_of(const struct prune_group *g)
+{
+	if (g->kind == UNIT_HEAD)
+		return 1;
+	return g->unit_count >= 64 ? 16 : g->unit_count >= 16 ? 8 : g->unit_count >= 8 ? 4 : 1;
+}
+
+/* The multiple of the step nearest to what stays, the smaller of two; at least one step. */
+static int keep_of(const struct prune_group *g, double ratio)
+{
+	int step = step_of(g), keep;
+
+	keep = (int)ceil(g->unit_count * (1 - ratio) / step - 0.5 - 1e-9) * step;
+	return keep < step ? step : keep < g->unit_count ? keep : g->unit_count;
+}
+
+static void set_keep(struct prune *p, struct prune_group *g, int keep)
+{
+	for (int i = 0; i < g->on_count; i++)
+		p->kept[g->on[i].axis] -= (g->keep - keep) * g->on[i].count;
+	g->keep = keep;
+}
+
+/* ---- a budget ---- */
+
+struct budget {
+	struct prune *p;
+	double *below; /* by position in the sorted units: the sum of the scores of the units before it, in its group */
+	struct node **nodes; /* contractions that units of a group are part of */
+	int *first_node;     /* of a group in nodes; one more entry */
+};
+
+static bool on_value(const struct prune *p, const bool *marked, const struct value *v)
+{
+	for (int i = 0; i < v->type.rank; i++) {
+		int axis = p->axis_of[v->id * HONE_MAX_RANK + i];
+
+		if (axis >= 0 && marked[axis])
+			return true;
+	}
+	return false;
+}
+
+static void list_nodes(struct budget *b)
+{
+	struct prune *p = b->p;
+	struct {
+		struct node **at;
+		int count, room;
+	} list = {0};
+	bool *marked = ARENA_ARRAY(p->c->scratch, bool, p->axis_count + 1);
+
+	b->first_node = ARENA_ARRAY(p->c->scratch, int, p->group_count + 1);
+	for (int g = 0; g < p->group_count; g++) {
+		const struct prune_group *group = &p->groups[g];
+
+		b->first_node[g] = list.count;
+		for (int i = 0; i < group->on_count; i++)
+			marked[group->on[i].axis] = true;
+		for (struct node *n = p->c->graph->body->first; n; n = n->next)
+			if (prune_node_macs(p, n) > 0 &&
+			    (on_value(p, marked, n->out[0]) || on_value(p, marked, n->in[0]) ||
+			     on_value(p, marked, n->in[1])))
+				ARENA_PUSH(p->c->scratch, &list, n);
+		for (int i = 0; i < group->on_count; i++)
+			marked[group->on[i].axis] = false;
+	}
+	b->first_node[p->group_count] = list.count;
+	b->nodes = list.at;
+}
+
+static double group_macs(const struct budget *b, int g)
+{
+	double sum = 0;
+
+	for (int i = b->first_node[g]; i < b->first_node[g + 1]; i++)
+		sum += prune_node_macs(b->p, b->nodes[i]);
+	return sum;
+}
+
+/* The next smaller size of a group; 0: no smaller. An eighth always stays. */
+static int next_keep(const struct prune_group *g)
+{
+	int step = step_of(g), keep = (g->keep - 1) / step * step;
+
+	return keep < 1 || keep * 8 < g->unit_count ? 0 : keep;
+}
+
+/* The group that loses the least for what it saves; -1: none can shrink. */
+static int cheapest(struct budget *b, double *saved)
+{
+	struct prune *p = b->p;
+	double best = INFINITY;
+	int found = -1;
+
+	for (int i = 0; i < p->group_count; i++) {
+		struct prune_group *g = &p->groups[i];
+		int before = g->keep, keep = next_keep(g),
+		    at = (int)(g->units - p->groups[0].units);
+		double macs, loss, less;
+
+		if (!keep)
+			continue;
+		macs = group_macs(b, i);
+		set_keep(p, g, keep);
+		less = macs - group_macs(b, i);
+		set_keep(p, g, before);
+		/* scores of all units, less those of the units that are gone: what is left */
+		loss = (b->below[at + g->unit_count - keep] -
+			b->below[at + g->unit_count - before]) /
+		       (1e-30 + b->below[at + g->unit_count - 1] +
+			p->units[g->units[g->unit_count - 1]].score -
+			b->below[at + g->unit_count - before]);
+		if (less <= 0 || loss / less >= best)
+			continue;
+		best = loss / less;
+		*saved = less;
+		found = i;
+	}
+	return found;
+}
+
+static bool spend(struct prune *p)
+{
+	struct budget b = {.p = p};
+	double all = prune_macs(p), macs = all, saved = 0;
+	int group;
+
+	b.below = ARENA_ARRAY(p->c->scratch, double, p->unit_count + 1);
+	for (int g = 0; g < p->group_count; g++) {
+		int at = (int)(p->groups[g].units - p->groups[0].units);
+
+		for (int i = 1; i < p->groups[g].unit_count; i++)
+			b.below[at + i] =
+				b.below[at + i - 1] + p->units[p->groups[g].units[i - 1]].score;
+	}
+	list_nodes(&b);
+	while (macs > p->macs * all * (1 + 1e-12)) {
+		group = cheapest(&b, &saved);
+		if (group < 0)
+			return diag_add(
+				p->c->diag, DIAG_UNSUPPORTED, (struct loc){0},
+				"--prune macs=%g: removing all that may go leaves %.3f of the "
+				"multiply-adds",
+				p->macs, macs / all);
+		set_keep(p, &p->groups[group], next_keep(&p->groups[group]));
+		macs -= saved;
+	}
+	return true;
+}
+
+/* ---- all together ---- */
+
+static struct prune_unit *sorting; /* qsort takes no context */
+
+static int by_score(const void *x, const void *y)
+{
+	int a = *(const int *)x, b = *(const int *)y;
+
+	if (sorting[a].score != sorting[b].score)
+		return sorting[a].score < sorting[b].score ? -1 : 1;
+	return a < b ? -1 : a > b;
+}
+
+bool prune_choose(struct prune *p)
+{
+	sorting = p->units;
+	for (int g = 0; g < p->group_count; g++)
+		qsort(p->groups[g].units, (size_t)p->groups[g].unit_count, sizeof(int), by_score);
+	for (int g = 0; g < p->group_count; g++)
+		if (p->ratio[p->groups[g].kind] > 0)
+			set_keep(p, &p->groups[g],
+				 keep_of(&p->groups[g], p->ratio[p->groups[g].kind]));
+	if (p->macs > 0 && !spend(p))
+		return false;
+	for (int g = 0; g < p->group_count; g++)
+		for (int i = 0; i < p->groups[g].unit_count - p->groups[g].keep; i++)
+			p->units[p->groups[g].units[i]].is_removed = true;
+	return true;
+}
