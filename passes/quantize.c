@@ -7,8 +7,13 @@
 #include <string.h>
 
 const struct quantize_mode quantize_modes[] = {
+	{"int8",
+	 "i8 weights, u8 activations by their range on calibration inputs; minmax, percentile=P",
+	 true, quantize_int8},
 	{"int8-dynamic", "i8 weights, u8 activations by their range at run time", false,
 	 quantize_int8_dynamic},
+	{"auto", "int8 where the outputs stay within --max-error, the other layers as they are",
+	 true, quantize_auto},
 	{NULL, NULL, false, NULL},
 };
 
@@ -108,6 +113,51 @@ bool layer_replace(struct quantizing *q, struct layer *l, struct value *x, struc
 	return true;
 }
 
+/* ---- what layers read ---- */
+
+bool layer_suits_bytes(const struct layer *l)
+{
+	const struct node *n = l->node;
+	int64_t groups = n->op == OP_conv ? ATTRS_OF(conv, n)->group : 1;
+
+	return l->k >= 8 && l->columns / groups >= 8;
+}
+
+struct value *layer_origin(struct value *x, bool pools)
+{
+	for (;;) {
+		struct node *n = x->def;
+		bool moves =
+			n &&
+			(n->op == OP_transpose || n->op == OP_reshape ||
+			 (pools && n->op == OP_pool && ATTRS_OF(pool, n)->kind == REDUCE_MAX) ||
+			 (n->op == OP_pad && n->in_count == 1));
+
+		if (!moves || !n->in[0]->def || n->parent != n->in[0]->def->parent)
+			return x;
+		x = value_now(n->in[0]);
+	}
+}
+
+struct builder build_after(struct quantizing *q, struct value *x)
+{
+	struct region *r = x->def ? x->def->parent : x->region;
+
+	return (struct builder){q->c->graph, r, x->def ? x->def->next : r->first,
+				x->def ? x->def->loc : (struct loc){0}, q->c->diag};
+}
+
+struct value *move_again(struct builder *b, struct value *x, const struct value *from,
+			 struct value *with)
+{
+	struct value *moved;
+
+	if (x == from)
+		return with;
+	moved = move_again(b, value_now(x->def->in[0]), from, with);
+	return moved ? add_like(b, x->def, &moved, x->def->attrs) : NULL;
+}
+
 /* ---- weights ---- */
 
 /* The bytes of models may be unaligned. */
@@ -171,9 +221,10 @@ struct value *add_dequantize(struct builder *b, struct value *q, struct value *s
 struct value *add_quantize(struct builder *b, struct value *x, struct value *scale,
 			   struct value *zero)
 {
-	struct value *in[3] = {x, scale, zero};
+	struct value *in[3] = {x, add_map_text(b, "(a) -> 1 / a", DT_F32, 1, &scale, 0, NULL),
+			       zero};
 
-	return add_map_text(b, "(a, b, c) -> u8(rne(a / b) + f32(c))", DT_U8, 3, in, 0, NULL);
+	return add_map_text(b, "(a, b, c) -> u8(rne(a * b) + f32(c))", DT_U8, 3, in, 0, NULL);
 }
 
 /* ---- the pass ---- */

@@ -1,6 +1,9 @@
 /* quantize.h: between the files of the pass quantize.
  *   quantize.c         options, the table of modes, the layers, weights of few bits
  *   quantize_int8.c    modes int8 and int8-dynamic
+ *   quantize_static.c  models in which chosen layers are quantized, and their error
+ *   quantize_range.c   ranges of activations, from calibration
+ *   quantize_auto.c    mode auto: the choice of layers by an allowed error
  *
  * Quantized values stand in the IR as what they are: a constant or a map of bytes, and a map that makes numbers of
  * it again, which other passes and the code generator recognize:
@@ -15,6 +18,7 @@
 #ifndef PASSES_QUANTIZE_H
 #define PASSES_QUANTIZE_H
 
+#include "passes/calibration.h"
 #include "passes/patterns.h"
 
 /* A contraction (matmul or conv) of computed data, in[0], by a constant f32 weight, in[1]. */
@@ -62,14 +66,82 @@ struct value *quantize_weight(struct builder *b, const struct layer *l);
 /* The map of whole tensor %q (u8 or i8) back to f32, with scale and zero point of rank 0. */
 struct value *add_dequantize(struct builder *b, struct value *q, struct value *scale,
 			     struct value *zero);
-/* %x in u8: rne(x / scale) + zero, clamped. */
+/* %x in u8: rne(x * (1 / scale)) + zero, clamped. */
 struct value *add_quantize(struct builder *b, struct value *x, struct value *scale,
 			   struct value *zero);
+/* Whether products of bytes pay for a layer: its sums are long enough to be worth quantizing its operand, and the tiles
+ * have columns. */
+bool layer_suits_bytes(const struct layer *l);
+/* What x is moved from, with zeros at most added: quantized there, bytes are moved instead. pools: through max pools
+ * too, as fits scales that are known to be positive. */
+struct value *layer_origin(struct value *x, bool pools);
+/* x, moved from `from` as it is, from `with` instead. NULL: reported. */
+struct value *move_again(struct builder *b, struct value *x, const struct value *from,
+			 struct value *with);
+/* Where new nodes see x and are seen by all that reads it. */
+struct builder build_after(struct quantizing *q, struct value *x);
 /* The layer's node computes on these operands instead (NULL: as before). False: reported. */
 bool layer_replace(struct quantizing *q, struct layer *l, struct value *x, struct value *weight);
 
-/* quantize_int8.c */
-bool quantize_int8(struct quantizing *q);
-bool quantize_int8_dynamic(struct quantizing *q);
+/* ---- ranges (quantize_range.c) ---- */
+
+struct range {
+	float low, high; /* 0 is in it */
+};
+
+/* How ranges are made from what was seen. */
+struct range_rule {
+	double percentile; /* so much of the values lies inside, in percent; 100: all */
+};
+
+/* The ranges of `count` f32 values of the body on the calibration samples, in the pass's scratch memory. NULL:
+ * reported. */
+struct range *quantize_ranges(struct quantizing *q, int count, struct value *const *values,
+			      struct range_rule rule);
+
+/* ---- int8 ---- */
+
+/* A value that layers read, maybe moved: what is quantized. */
+struct activation {
+	struct value *x;
+	struct range range;
+	bool shared; /* all that reads it gets the quantized one */
+};
+
+/* Plans of static quantization: quantize_static.c builds graphs by them, int8 and auto choose. */
+struct static_plan {
+	struct quantizing *q;
+	int *activation; /* of each layer: its number; -1: the layer is not suited */
+	struct {
+		struct activation *at;
+		int count, room;
+	} activations;
+	struct value **weights; /* of each layer, once made */
+	struct node *last;      /* of the model, before variants were added behind it */
+	struct value *
+		*map; /* of the variant built last: by id of the model's value its copy, or NULL */
+};
+
+/* Finds what can be quantized, and measures the ranges. False: reported. */
+bool static_open(struct static_plan *p, struct quantizing *q, struct range_rule rule);
+/* Adds a copy of the model in which the chosen layers compute on bytes: `outputs` gets its results. What does not
+ * depend on them is not copied. False: reported. */
+bool static_build(struct static_plan *p, const bool *chosen, struct value **outputs);
+/* The error of such copies: root of the mean square of the difference, relative to that of the output; the largest of
+ * all outputs of floats. errors[i] is for chosen[i]; all are measured in one go, on at most `samples` samples. */
+bool static_errors(struct static_plan *p, int count, bool *const *chosen, int samples,
+		   double *errors);
+enum { ERROR_SAMPLES = 64 }; /* for the error of a choice */
+
+/* Prints and reports which layers are quantized, the error of that choice, and of each layer alone where known (NULL:
+ * not). */
+void quantize_report(const struct static_plan *p, const bool *chosen, const double *alone,
+		     double error);
+/* Makes one of them the model. False: reported. */
+bool static_commit(struct static_plan *p, const bool *chosen);
+
+bool quantize_int8(struct quantizing *q);         /* quantize_int8.c */
+bool quantize_int8_dynamic(struct quantizing *q); /* quantize_int8.c */
+bool quantize_auto(struct quantizing *q);         /* quantize_auto.c */
 
 #endif

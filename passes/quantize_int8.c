@@ -3,53 +3,8 @@
  * integer-arithmetic-only inference". */
 #include "passes/quantize.h"
 
-/* Each sum must be long enough to pay for quantizing its operand, and the tiles have columns. */
-static bool suits(const struct layer *l)
-{
-	const struct node *n = l->node;
-	int64_t groups = n->op == OP_conv ? ATTRS_OF(conv, n)->group : 1;
-
-	return l->k >= 8 && l->columns / groups >= 8;
-}
-
-/* What x is moved from, with zeros at most added: quantized there, bytes are moved instead. pools:
- * through max pools too, as fits scales that are known to be positive. */
-static struct value *origin(struct value *x, bool pools)
-{
-	for (;;) {
-		struct node *n = x->def;
-		bool moves =
-			n &&
-			(n->op == OP_transpose || n->op == OP_reshape ||
-			 (pools && n->op == OP_pool && ATTRS_OF(pool, n)->kind == REDUCE_MAX) ||
-			 (n->op == OP_pad && n->in_count == 1));
-
-		if (!moves || !n->in[0]->def || n->parent != n->in[0]->def->parent)
-			return x;
-		x = value_now(n->in[0]);
-	}
-}
-
-/* Where new nodes see x and are seen by all that reads it. */
-static struct builder build_after(struct quantizing *q, struct value *x)
-{
-	struct region *r = x->def ? x->def->parent : x->region;
-
-	return (struct builder){q->c->graph, r, x->def ? x->def->next : r->first,
-				x->def ? x->def->loc : (struct loc){0}, q->c->diag};
-}
-
-/* x, moved as it is, from `with` instead of its origin. */
-static struct value *move_again(struct builder *b, struct value *x, const struct value *from,
-				struct value *with)
-{
-	struct value *moved;
-
-	if (x == from)
-		return with;
-	moved = move_again(b, value_now(x->def->in[0]), from, with);
-	return moved ? add_like(b, x->def, &moved, x->def->attrs) : NULL;
-}
+#include <stdlib.h>
+#include <string.h>
 
 /* ---- ranges at run time ---- */
 
@@ -78,10 +33,10 @@ bool quantize_int8_dynamic(struct quantizing *q)
 		return quantize_bad_option(q, "no option of int8-dynamic");
 	for (int i = 0; i < q->layers.count; i++) {
 		struct layer *l = &q->layers.at[i];
-		struct value *in = value_now(l->node->in[0]), *x = origin(in, false), *made;
+		struct value *in = value_now(l->node->in[0]), *x = layer_origin(in, false), *made;
 		struct builder after = build_after(q, x), b = build_before(q->c, l->node);
 
-		if (!suits(l))
+		if (!layer_suits_bytes(l))
 			continue;
 		made = x->id < room ? done[x->id] : NULL;
 		if (!made)
@@ -93,4 +48,42 @@ bool quantize_int8_dynamic(struct quantizing *q)
 			return false;
 	}
 	return true;
+}
+
+/* ---- ranges from calibration ---- */
+
+static bool read_rule(const struct quantizing *q, struct range_rule *rule)
+{
+	const char *name = "percentile=";
+	char *end;
+
+	*rule = (struct range_rule){.percentile = 100};
+	if (!*q->option || !strcmp(q->option, "minmax"))
+		return true;
+	if (strncmp(q->option, name, strlen(name)))
+		return quantize_bad_option(q, "minmax, or percentile=P with 50 < P <= 100");
+	rule->percentile = strtod(q->option + strlen(name), &end);
+	return (!*end && rule->percentile > 50 && rule->percentile <= 100) ||
+	       quantize_bad_option(q, "percentile=P with 50 < P <= 100");
+}
+
+bool quantize_int8(struct quantizing *q)
+{
+	struct static_plan p;
+	struct range_rule rule;
+	bool *all = ARENA_ARRAY(q->c->scratch, bool, q->layers.count + 1);
+	double error;
+
+	if (!read_rule(q, &rule))
+		return false;
+	if (!static_open(&p, q, rule))
+		return false;
+	for (int i = 0; i < q->layers.count; i++)
+		all[i] = p.activation[i] >= 0;
+	if (!p.activations.count)
+		return true;
+	if (!static_errors(&p, 1, &all, ERROR_SAMPLES, &error))
+		return false;
+	quantize_report(&p, all, NULL, error);
+	return static_commit(&p, all);
 }
