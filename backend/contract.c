@@ -23,20 +23,34 @@ static int sum_count(const struct coder *c)
 	return contract_height(&c->c, c->tile.outer * c->tile.inner) * width_of(c);
 }
 
-/* Address of the panel that begins at the tile's first column. */
-static LLVMValueRef panel_base(struct coder *c)
+LLVMValueRef contract_panel(struct coder *c, const struct access *of, int64_t panel_bytes)
 {
-	LLVMBuilderRef b = c->g.e->builder;
-	LLVMValueRef n = axis_now(&c->g, n_axis(c)), at = c->g.base[c->plan->packed];
+	struct gen *g = &c->g;
+	LLVMBuilderRef b = g->e->builder;
+	int64_t stride = panel_bytes;
+	LLVMValueRef at = LLVMBuildUDiv(b, axis_now(g, n_axis(c)), gen_i64(g, PANEL), ""), by;
 
-	if (c->panels)
-		at = contract_offset(c, at, c->panels);
-	n = LLVMBuildUDiv(b, n, gen_i64(&c->g, PANEL), "");
-	n = LLVMBuildMul(b, n, gen_i64(&c->g, contract_panel_bytes(c)), "");
-	return contract_offset(c, at, n);
+	at = contract_offset(c, g->base[of->buffer], LLVMBuildMul(b, at, gen_i64(g, stride), ""));
+	stride *= (contract_extent(g->k, &c->c, c->c.n)->value + PANEL - 1) / PANEL;
+	for (int i = c->c.n - 1; i >= 0; i--) {
+		int axis = c->c.loops[i].loop->axis;
+
+		if (!contract_uses(&g->info, c->c.b.at, axis))
+			continue;
+		by = LLVMBuildMul(b, axis_now(g, axis), gen_i64(g, stride), "");
+		at = contract_offset(c, at, by);
+		stride *= contract_extent(g->k, &c->c, i)->value;
+	}
+	return at;
 }
 
 /* ---- sums in scratch memory ---- */
+
+static LLVMValueRef sums_base(struct coder *c)
+{
+	return gen_scratch(&c->g, dim_const(c->g.k->exprs->dims,
+					    contract_unpacked_bytes(&c->weights, c->plan)));
+}
 
 static LLVMValueRef waiting_at(struct coder *c, LLVMValueRef base, int64_t vector)
 {
@@ -99,6 +113,7 @@ static void begin_sums(struct coder *c, LLVMValueRef base)
  * Vectors of i32; zeros are NULL where they are 0. */
 struct correction {
 	LLVMValueRef zero_a, zero_b, columns; /* sum b */
+	LLVMValueRef scale;                   /* of weights, where it is the same in all of k */
 };
 
 static LLVMValueRef zero_of(struct coder *c, const struct contract_operand *o, int bias,
@@ -122,6 +137,8 @@ static struct correction column_correction(struct coder *c, const LLVMValueRef *
 	struct correction to = {0};
 	LLVMValueRef count;
 
+	if (c->c.b.scale && !c->c.b.scales_at)
+		to.scale = gen_vector(g, c->c.b.scale, (struct copy){0, at});
 	if (c->c.sums_a)
 		to.zero_b = zero_of(c, &c->c.b, contract_bias_b(&c->c), (struct copy){0, at});
 	if (!c->c.sums_b)
@@ -141,6 +158,8 @@ static LLVMValueRef corrected(struct coder *c, const struct correction *by, int 
 	LLVMBuilderRef b = c->g.e->builder;
 	LLVMValueRef zero;
 
+	if (by->scale)
+		sum = LLVMBuildFMul(b, sum, by->scale, "");
 	if (by->columns) {
 		zero = zero_of(c, &c->c.a, contract_bias_a(&c->c), (struct copy){row, 0});
 		sum = LLVMBuildSub(b, sum, LLVMBuildMul(b, zero, by->columns, ""), "");
@@ -309,9 +328,10 @@ static void emit_tile(struct coder *c, int outer, int inner)
 	if (c->plan->k_step)
 		base = LLVMBuildLoad2(b, g->e->ptr, c->waiting, "");
 	else if (c->plan->tile_epilogue)
-		base = gen_scratch(g, dim_const(g->k->exprs->dims, 0));
+		base = sums_base(c);
 	begin_sums(c, base);
-	c->panel = c->plan->packed >= 0 ? panel_base(c) : NULL;
+	if (c->plan->packed >= 0 && !c->unpacked)
+		c->panel = contract_panel(c, c->c.b.at, contract_panel_bytes(c));
 	if (c->plan->prefetch_results)
 		prefetch_results(c);
 	contract_sum(c);
@@ -405,7 +425,11 @@ static void emit_passes(struct coder *c)
 	struct loop l;
 
 	if (!c->plan->k_step) {
+		if (c->plan->unpack)
+			contract_unpack(c);
 		emit_rows(c, c->c.n + 1, 1);
+		c->c = c->weights;
+		c->unpacked = NULL;
 		return;
 	}
 	high = gen_dim(g, c->c.k[0].extent);
@@ -416,8 +440,12 @@ static void emit_passes(struct coder *c)
 	c->last = LLVMBuildICmp(b, LLVMIntSGE, end, high, "");
 	c->k_low = l.index;
 	c->k_high = LLVMBuildSelect(b, c->last, high, end, "");
-	LLVMBuildStore(b, gen_scratch(g, dim_const(g->k->exprs->dims, 0)), c->waiting);
+	LLVMBuildStore(b, sums_base(c), c->waiting);
+	if (c->plan->unpack)
+		contract_unpack(c);
 	emit_rows(c, c->c.n + 1, 1);
+	c->c = c->weights;
+	c->unpacked = NULL;
 	c->first = c->last = NULL;
 	loop_close(g, &l, NULL);
 }
@@ -480,28 +508,6 @@ static void emit_columns(struct coder *c)
 	g->lanes = 1;
 }
 
-/* Where the panels of this batch begin, in bytes. */
-static LLVMValueRef batch_offset(struct coder *c)
-{
-	struct gen *g = &c->g;
-	LLVMBuilderRef b = g->e->builder;
-	int64_t stride = (contract_extent(g->k, &c->c, c->c.n)->value + PANEL - 1) / PANEL *
-			 contract_panel_bytes(c);
-	LLVMValueRef sum = NULL;
-
-	for (int i = c->c.n - 1; i >= 0; i--) {
-		int axis = c->c.loops[i].loop->axis;
-		LLVMValueRef by = axis_now(g, axis);
-
-		if (!contract_uses(&g->info, c->c.b.at, axis))
-			continue;
-		by = LLVMBuildMul(b, by, gen_i64(g, stride), "");
-		sum = sum ? LLVMBuildAdd(b, sum, by, "") : by;
-		stride *= contract_extent(g->k, &c->c, i)->value;
-	}
-	return sum;
-}
-
 static void emit_batch(struct coder *c, int loop)
 {
 	struct gen *g = &c->g;
@@ -509,7 +515,6 @@ static void emit_batch(struct coder *c, int loop)
 	struct loop l;
 
 	if (loop == c->c.n) {
-		c->panels = c->plan->packed >= 0 ? batch_offset(c) : NULL;
 		emit_columns(c);
 		return;
 	}
@@ -554,6 +559,7 @@ bool emit_contract(struct emitter *e, const struct kernel *k, const struct kerne
 
 	gen_open(&c.g, e, k, abi, fn, d);
 	ok = contract_analyze(k, &c.g.arena, &c.g.info, &c.c);
+	c.weights = c.c;
 	if (ok) {
 		gen_function(&c.g, emit_task, &c);
 		ok = !c.g.failed;

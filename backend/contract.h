@@ -3,6 +3,7 @@
  *   contract_plan.c   tiles, blocks of k, tasks
  *   contract_mac.c    multiply-adds of floats, bf16 and bytes
  *   contract_step.c   code of the sum: operands, steps of k
+ *   contract_weights.c    the same for weights of few bits
  *   contract.c        code of all around it
  * Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication"; convolutions as products over
  * shifted rows: Georganas et al. 2020, "Harnessing deep learning via a single building block". */
@@ -18,12 +19,16 @@ enum contract_role { CONTRACT_BATCH, CONTRACT_N_OUTER, CONTRACT_N, CONTRACT_M };
 
 enum { CONTRACT_LOOPS_MAX = PACKING_AXES_MAX };
 
-/* One factor. Of sums of bytes it is i32(load) - zero, where zero does not change with k. */
+/* One factor. Of sums of bytes it is i32(load) - zero, where zero does not change with k. Of weights of few bits it is
+ * f32(load - zero) * scale; those of blocks of k are loads from constants, and are read from panels. */
 struct contract_operand {
 	const struct expr *load;
 	struct access *at;
 	const struct expr *zero; /* NULL: 0 */
 	bool negated;            /* load + zero */
+	const struct expr *scale; /* NULL: 1 */
+	struct access *zeros_at, *scales_at; /* of blocks; NULL: the same in all of k */
+	int64_t block; /* elements of k, in the order of panels, that share them; 0: all of k */
 };
 
 /* out[..] = epilogue(sum over k of a * b). Loops stand as they are nested: batch, outer n, n, m. */
@@ -47,6 +52,7 @@ struct contract {
 		dim extent;
 		int64_t panel_step; /* steps of a panel from one iteration to the next; B packed only */
 	} k[CONTRACT_LOOPS_MAX];
+	int inner; /* the innermost axis of the sum with more than one element; -1: none */
 	dim k_total;
 	int64_t panel_steps; /* in all of k: the innermost loop's extent rounded up to steps; B packed only */
 };
@@ -65,6 +71,15 @@ int contract_height(const struct contract *c, int rows);
 /* Whether an address moves with the axis. */
 bool contract_uses(struct loops_info *info, const struct access *a, int axis);
 dim contract_extent(const struct kernel *k, const struct contract *c, int loop);
+
+/* Blocks of a column that have factors (zeros, scales) of their own. Panels of them have a step for every
+ * contract_factors_group blocks. */
+int64_t contract_blocks(const struct contract *c);
+int contract_factors_group(const struct access *at);
+/* f32 in scratch memory, to which a plan unpacks the panels of a tile of columns: bytes from one panel to the next,
+ * and of all; 0: it does not. */
+int64_t contract_unpacked_panel(const struct contract *c, const struct contract_plan *plan);
+int64_t contract_unpacked_bytes(const struct contract *c, const struct contract_plan *plan);
 
 /* Chooses a plan; false: k is left to another driver. */
 bool contract_choose(struct kernel *k, const struct target *t);

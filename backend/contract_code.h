@@ -15,12 +15,17 @@ struct coder {
 	const struct contract_plan *plan;
 	struct tile tile;
 	LLVMValueRef tail;             /* mask of the last vector of a partial tile */
-	LLVMValueRef panels;           /* of the batch; NULL: the first */
 	LLVMValueRef panel;            /* of the tile's first column; NULL: B is not packed */
 	LLVMValueRef k_low, k_high;    /* of the pass */
 	LLVMValueRef first, last;      /* whether the pass is; NULL: there is only one */
 	LLVMValueRef waiting;          /* address of a variable: where the tile's sums wait */
 	LLVMValueRef sums[COPIES_MAX]; /* [height][width]: contract_height, contract_width */
+	/* Weights of few bits. When they were unpacked, c is the contraction by what they became. */
+	struct contract weights;
+	LLVMValueRef unpacked;               /* where the panels of f32 begin; NULL: they are not */
+	LLVMValueRef scales, zeros;          /* panels of those of blocks; NULL: there are none */
+	LLVMValueRef block;                  /* number of the block at which the loops over k stand */
+	LLVMValueRef zero[COPIES_MAX];       /* of each vector of the tile; NULL: 0 */
 };
 
 /* A vector of sums. */
@@ -28,8 +33,27 @@ LLVMTypeRef contract_sum_type(struct coder *c);
 /* Bytes from one panel of 16 columns to the next. */
 int64_t contract_panel_bytes(const struct coder *c);
 LLVMValueRef contract_offset(struct coder *c, LLVMValueRef base, LLVMValueRef bytes);
+LLVMValueRef contract_displaced(struct coder *c, LLVMValueRef base, int64_t bytes);
+/* Vector u of the tile in a step of panels that are `panel_bytes` apart. */
+LLVMValueRef contract_load_panel(struct coder *c, LLVMValueRef step, int64_t panel_bytes, int u,
+				 LLVMTypeRef type);
+/* Where the panel of a packed operand begins that holds the tile's first column. */
+LLVMValueRef contract_panel(struct coder *c, const struct access *of, int64_t panel_bytes);
 /* Adds all of k (or of the pass) to the tile's sums. */
 void contract_sum(struct coder *c);
+/* The sum over iterations low..high of the innermost loop over k, block by block, each with its scale. */
+void contract_weights_blocks(struct coder *c, LLVMValueRef panel, LLVMValueRef low,
+			     LLVMValueRef high);
+/* Adds `count` elements of k of weights that are still packed. */
+void contract_weights_multiply(struct coder *c, LLVMValueRef step, int count);
+/* Finds where the factors of the tile's weights are; before its sums. */
+void contract_weights_begin(struct coder *c);
+/* Unpacks the weights of the tile's columns, all of k or of the pass; from then on c->c reads them as f32. */
+void contract_unpack(struct coder *c);
+/* The number of the block at iteration `index` of loop `depth` over k. */
+LLVMValueRef contract_block_at(struct coder *c, int depth, LLVMValueRef index);
+/* The same without blocks, in steps of the kind of multiply-add. */
+void contract_inner_sum(struct coder *c, LLVMValueRef panel, LLVMValueRef low, LLVMValueRef high);
 /* The sums of columns of B of vector u of the tile, as they stand with the panel. */
 LLVMValueRef contract_column_sums(struct coder *c, int u);
 

@@ -33,18 +33,30 @@ static void find_sum(struct search *s, const struct expr *e)
 
 /* ---- operands ---- */
 
-/* A load that is in range without a mask, whose address is affine in the axes, and of what nobody writes here. */
-static bool is_plain_load(struct loops_info *info, const struct expr *e)
+/* A load that is in range without a mask, and of what nobody writes here. */
+static bool is_safe_load(struct loops_info *info, const struct expr *e)
 {
 	const struct note *n = note_of(info, e);
 
-	if (e->op != EXPR_LOAD || !n->access->safe || n->access->check_count || n->buffers ||
-	    dtype_bits(n->access->type) < 8)
+	return e->op == EXPR_LOAD && n->access->safe && !n->access->check_count && !n->buffers;
+}
+
+/* Such a load whose address is affine in the axes. */
+static bool is_affine_load(struct loops_info *info, const struct expr *e)
+{
+	const struct note *n = note_of(info, e);
+
+	if (!is_safe_load(info, e))
 		return false;
 	for (int i = 0; i < n->access->count; i++)
 		if (n->access->terms[i].value->op != EXPR_AXIS)
 			return false;
 	return true;
+}
+
+static bool is_plain_load(struct loops_info *info, const struct expr *e)
+{
+	return is_affine_load(info, e) && dtype_bits(note_of(info, e)->access->type) >= 8;
 }
 
 static bool is_byte(struct loops_info *info, const struct expr *e)
@@ -61,12 +73,19 @@ static bool changes_with_k(struct loops_info *info, const struct contract *c, co
 	return false;
 }
 
+/* The same in all of k, and without conditions. */
+static bool is_column_value(struct loops_info *info, const struct contract *c, const struct expr *e)
+{
+	const struct note *n = note_of(info, e);
+
+	return !changes_with_k(info, c, e) && !n->unsafe && !n->reduces && !n->buffers && !n->vars;
+}
+
 /* i32(load), i32(load) - zero, i32(load) + zero, zero + i32(load) */
 static bool match_bytes(struct loops_info *info, const struct contract *c, const struct expr *e,
 			struct contract_operand *o)
 {
 	int load = 0;
-	const struct note *n;
 
 	if (is_byte(info, e)) {
 		o->load = e->arg[0];
@@ -81,16 +100,108 @@ static bool match_bytes(struct loops_info *info, const struct contract *c, const
 	o->load = e->arg[load]->arg[0];
 	o->zero = e->arg[!load];
 	o->negated = e->op == EXPR_ADD;
-	n = note_of(info, o->zero);
-	return !changes_with_k(info, c, o->zero) && !n->unsafe && !n->reduces && !n->buffers &&
-	       !n->vars;
+	return is_column_value(info, c, o->zero);
+}
+
+/* f32(load), f32(i32(load)): a weight of that many bits. */
+static bool match_weight_load(struct loops_info *info, const struct contract *c,
+			      const struct expr *e, struct contract_operand *o)
+{
+	enum dtype t;
+
+	while (e->op == EXPR_CAST && (e->type == DT_F32 || e->type == DT_I32))
+		e = e->arg[0];
+	if (!is_affine_load(info, e))
+		return false;
+	t = note_of(info, e)->access->type;
+	o->load = e;
+	return dtype_is_int(t) && dtype_bits(t) == c->mac->bits;
+}
+
+/* f32(load - zero), f32(load) - zero */
+static bool match_weight(struct loops_info *info, const struct contract *c, const struct expr *e,
+			 struct contract_operand *o)
+{
+	if (e->type != DT_F32)
+		return false;
+	if (match_weight_load(info, c, e, o))
+		return true;
+	if (e->op == EXPR_CAST && e->arg[0]->type == DT_I32)
+		e = e->arg[0];
+	if (e->op != EXPR_SUB || e->count != 2 || !match_weight_load(info, c, e->arg[0], o))
+		return false;
+	o->zero = e->arg[1];
+	return true;
+}
+
+/* The innermost axis of the sum along which there is more than one element; -1: none. */
+static int innermost_axis(struct loops_info *info, const struct contract *c)
+{
+	for (int i = c->sum->axis_count - 1; i >= 0; i--)
+		if (!dim_is(info->k->exprs->axes[c->sum->axes[i]].extent, 1))
+			return c->sum->axes[i];
+	return -1;
+}
+
+/* What the weights of a block share: a value that is the same in all of k, or a load that changes with k from block to
+ * block. *block: 0, or the length of that. */
+static bool match_factor(struct loops_info *info, const struct contract *c, const struct expr *e,
+			 struct access **at, int64_t *block)
+{
+	int inner = c->inner;
+	dim extent;
+
+	if (is_column_value(info, c, e))
+		return true;
+	while (e->op == EXPR_CAST && (e->type == DT_F32 || e->type == DT_I32))
+		e = e->arg[0];
+	extent = inner < 0 ? NULL : info->k->exprs->axes[inner].extent;
+	if (!extent || !dim_is_const(extent) || !is_safe_load(info, e))
+		return false;
+	*at = note_of(info, e)->access;
+	*block = extent->value;
+	for (int i = 0; i < (*at)->count; i++) {
+		const struct expr *t = (*at)->terms[i].value;
+
+		if (t->op == EXPR_DIV && t->arg[0]->op == EXPR_AXIS && t->arg[0]->index == inner &&
+		    t->arg[1]->op == EXPR_LITERAL)
+			*block = t->arg[1]->i;
+		else if (t->op != EXPR_AXIS || t->index == inner)
+			return false;
+	}
+	return *block % c->mac->k == 0 && extent->value % *block == 0;
+}
+
+/* weight, weight * scale, scale * weight */
+static bool match_weights(struct loops_info *info, const struct contract *c, const struct expr *e,
+			  struct contract_operand *o)
+{
+	int64_t of_scale = 0, of_zero = 0;
+
+	if (!match_weight(info, c, e, o)) {
+		int weight = e->op == EXPR_MUL && match_weight(info, c, e->arg[0], o) ? 0 : 1;
+
+		*o = (struct contract_operand){0};
+		if (e->op != EXPR_MUL || e->type != DT_F32 ||
+		    !match_weight(info, c, e->arg[weight], o))
+			return false;
+		o->scale = e->arg[!weight];
+	}
+	if ((o->scale && !match_factor(info, c, o->scale, &o->scales_at, &of_scale)) ||
+	    (o->zero && !match_factor(info, c, o->zero, &o->zeros_at, &of_zero)))
+		return false;
+	o->block = of_scale ? of_scale : of_zero;
+	return !of_scale || !of_zero || of_scale == of_zero;
 }
 
 static bool match_operand(struct loops_info *info, const struct contract *c, const struct expr *e,
-			  struct contract_operand *o)
+			  bool is_b, struct contract_operand *o)
 {
 	*o = (struct contract_operand){0};
-	if (c->mac->integer) {
+	if (c->mac->bits && is_b) {
+		if (!match_weights(info, c, e, o))
+			return false;
+	} else if (c->mac->integer) {
 		if (!match_bytes(info, c, e, o))
 			return false;
 	} else if (e->type != DT_F32 || !is_plain_load(info, e) ||
@@ -149,26 +260,34 @@ static bool has_unit_stride(struct loops_info *info, const struct access *a, int
 	return used && coef && dim_is(coef, 1);
 }
 
-/* Panels hold elements as the multiply-adds take them. */
-static bool is_packable(const struct kernel *k, const struct contract *c)
+/* A constant all of whose address is known at compile time. a NULL: nothing. */
+static bool is_constant(const struct kernel *k, const struct access *a)
 {
-	const struct value *v = k->buffers.at[c->b.at->buffer].value;
+	const struct value *v = a ? k->buffers.at[a->buffer].value : NULL;
 
-	return v && v->def && v->def->op == OP_const &&
-	       (c->mac->integer || c->mac->storage || c->b.at->type == DT_F32);
+	if (!a)
+		return true;
+	if (!v || !v->def || v->def->op != OP_const || !dim_is_const(a->constant))
+		return false;
+	for (int i = 0; i < a->count; i++) {
+		const struct expr *t = a->terms[i].value;
+
+		t = t->op == EXPR_DIV ? t->arg[0] : t;
+		if (!dim_is_const(a->terms[i].coef) ||
+		    !dim_is_const(k->exprs->axes[t->index].extent))
+			return false;
+	}
+	return true;
 }
 
-/* Constants are packed at compile time when all of the address is known then. */
+/* Panels hold elements as the multiply-adds take them. */
 static bool can_pack(const struct kernel *k, const struct contract *c)
 {
-	const struct access *b = c->b.at;
-
-	if (!is_packable(k, c) || !dim_is_const(b->constant))
+	if (!c->mac->integer && !c->mac->storage && !c->mac->bits && c->b.at->type != DT_F32)
 		return false;
-	for (int i = 0; i < b->count; i++)
-		if (!dim_is_const(b->terms[i].coef) ||
-		    !dim_is_const(k->exprs->axes[b->terms[i].value->index].extent))
-			return false;
+	if (!is_constant(k, c->b.at) || !is_constant(k, c->b.zeros_at) ||
+	    !is_constant(k, c->b.scales_at))
+		return false;
 	for (int i = 0; i < c->sum->axis_count; i++)
 		if (!dim_is_const(k->exprs->axes[c->sum->axes[i]].extent))
 			return false;
@@ -268,17 +387,17 @@ static bool add_k_loops(struct loops_info *info, struct contract *c)
 /* A step of several k reads neighbours of A. */
 static bool steps_fit(struct loops_info *info, const struct contract *c)
 {
-	return c->mac->k == 1 ||
+	return c->mac->k == 1 || c->mac->bits ||
 	       (c->k_count && has_unit_stride(info, c->a.at, c->k[c->k_count - 1].axis));
 }
 
-/* The zero of a factor must not change with the loops of the other. */
-static bool zero_fits(struct loops_info *info, const struct contract *c,
-		      const struct contract_operand *o, bool of_a)
+/* The zero, or scale, of a factor must not change with the loops of the other. e NULL: there is none. */
+static bool factor_fits(struct loops_info *info, const struct contract *c, const struct expr *e,
+			bool of_a)
 {
-	for (int i = 0; o->zero && i < c->count; i++)
+	for (int i = 0; e && i < c->count; i++)
 		if ((of_a ? c->loops[i].role == CONTRACT_N : c->loops[i].role == CONTRACT_M) &&
-		    note_of(info, o->zero)->axes & axis_bit(info, c->loops[i].loop->axis))
+		    note_of(info, e)->axes & axis_bit(info, c->loops[i].loop->axis))
 			return false;
 	return true;
 }
@@ -290,13 +409,18 @@ static bool match_product(const struct kernel *k, struct loops_info *info, struc
 {
 	int64_t zero;
 
-	if (!match_operand(info, c, a, &c->a) || !match_operand(info, c, b, &c->b))
+	if (!match_operand(info, c, a, false, &c->a) || !match_operand(info, c, b, true, &c->b))
 		return false;
 	c->constant_b = can_pack(k, c);
+	if (c->mac->bits && !c->constant_b)
+		return false;
 	c->k_count = 0;
 	if (!assign_roles(info, c, loops, count) || !add_k_loops(info, c) || !steps_fit(info, c) ||
-	    !zero_fits(info, c, &c->a, true) || !zero_fits(info, c, &c->b, false))
+	    !factor_fits(info, c, c->a.zero, true) || !factor_fits(info, c, c->b.zero, false) ||
+	    !factor_fits(info, c, c->b.scale, false))
 		return false;
+	if (!c->mac->integer)
+		return true;
 	c->sums_a = !contract_known_zero(&c->b, contract_bias_b(c), &zero) || zero;
 	c->sums_b = !contract_known_zero(&c->a, contract_bias_a(c), &zero) || zero;
 	return true;
@@ -326,6 +450,7 @@ bool contract_match(const struct kernel *k, struct loops_info *info, enum contra
 		return false;
 	c->store = s;
 	c->sum = search.sum;
+	c->inner = innermost_axis(info, c);
 	for (int swap = 0; swap < 2; swap++)
 		if (match_product(k, info, c, c->sum->arg[0]->arg[swap], c->sum->arg[0]->arg[!swap],
 				  loops, count))

@@ -16,7 +16,7 @@ struct planner {
 	int64_t row_bytes; /* from a row of A to the next; 0 where not known */
 };
 
-enum { GUESS = 128, TILE_ROWS_MAX = 14 };
+enum { GUESS = 128, TILE_ROWS_MAX = 14, UNPACK_ROWS = 64 };
 
 static int64_t extent_or(dim d, int64_t guess) { return dim_is_const(d) ? d->value : guess; }
 
@@ -87,9 +87,10 @@ static bool tile_fits(const struct planner *p, int rows, int vectors)
 	int64_t wide = (int64_t)vectors * p->plan.lanes;
 	bool panels = p->plan.packed < 0 || wide % PANEL == 0 || wide >= p->extent[p->c.n];
 	int parts = p->c.mac->parts,
-	    sums = contract_height(&p->c, rows) * contract_width(&p->c, vectors);
+	    sums = contract_height(&p->c, rows) * contract_width(&p->c, vectors),
+	    others = p->c.mac->bits ? vectors * (p->c.b.zero ? 2 : 1) + 3 : vectors * parts + parts;
 
-	return panels && sums + vectors * parts + parts <= registers(p->t) && sums <= COPIES_MAX;
+	return panels && sums + others <= registers(p->t) && sums <= COPIES_MAX;
 }
 
 /* Calls found(p, outer, inner, vectors) for every tile that fits the registers. */
@@ -136,11 +137,17 @@ static void keep_best(struct planner *p, int outer, int inner, int vectors, void
 
 /* ---- passes over k ---- */
 
+/* Elements of k that a pass takes a multiple of. */
+static int64_t whole_step(const struct planner *p)
+{
+	return p->c.b.block ? p->c.b.block : mac_table[p->plan.mac].k;
+}
+
 /* B's part for one tile of columns should stay in L2 while the rows go by. */
 static void choose_k_step(struct planner *p)
 {
 	int64_t wide = (int64_t)p->plan.vectors * p->plan.lanes, rows = 1, inner = 1, step,
-		element = 4 / p->c.mac->k;
+		element = 4 / p->c.mac->k, whole = whole_step(p);
 
 	for (int i = p->c.n + 1; i < p->c.count; i++)
 		rows *= p->extent[i];
@@ -151,9 +158,9 @@ static void choose_k_step(struct planner *p)
 		inner *= extent_or(p->c.k[i].extent, GUESS);
 	step = p->t->l2 / 4 / (wide * element * inner);
 	if (p->c.k_count == 1)
-		step -= step % p->c.mac->k;
+		step -= step % whole;
 	if (step < 1)
-		step = p->c.k_count == 1 ? p->c.mac->k : 1;
+		step = p->c.k_count == 1 ? whole : 1;
 	if (step < extent_or(p->c.k[0].extent, GUESS))
 		p->plan.k_step = (int)step;
 }
@@ -220,6 +227,9 @@ static void choose_tasks(struct planner *p)
 	for (int i = 0; i < c->n; i++)
 		if (!dim_is(contract_extent(p->k, c, i), 1))
 			add_task(p, i, 1);
+	if (p->plan.unpack) /* each task unpacks what it reads */
+		want = want < UNPACK_ROWS * columns * p->k_total ? UNPACK_ROWS * columns * p->k_total
+								  : want;
 	if (b_bytes <= (double)p->t->l2 / 2 && rows >= 4.0 * p->plan.rows[0] * p->plan.rows[1]) {
 		cut_rows(p, want / (columns * p->k_total));
 		return;
@@ -269,13 +279,30 @@ static int choose_lanes(const struct planner *p)
 	int lanes = p->t->vector_bytes / 4;
 	int64_t n = p->extent[p->c.n];
 
-	if (p->c.mac->k > 1 || !dim_is_const(contract_extent(p->k, &p->c, p->c.n)))
+	if ((p->c.mac->k > 1 && !p->c.mac->bits) || !dim_is_const(contract_extent(p->k, &p->c, p->c.n)))
 		return lanes; /* dot products exist in the widest form only */
 	while (lanes > 4 && n <= lanes / 2)
 		lanes /= 2;
 	if (lanes == PANEL && p->t->half_wide && n % PANEL && n % PANEL <= 8 && n <= 40)
 		lanes = 8;
 	return lanes;
+}
+
+/* Weights of few bits are unpacked in registers when that happens once, in the only tile of rows. */
+static bool unpacks(const struct planner *p)
+{
+	double rows = 1;
+
+	for (int i = p->c.n + 1; i < p->c.count; i++)
+		rows *= (double)p->extent[i];
+	return p->c.mac->bits && rows > TILE_ROWS_MAX;
+}
+
+/* Once unpacked, they are f32: what is planned is what the tiles do. */
+static void plan_unpacked(struct planner *p)
+{
+	p->plan.unpack = true;
+	p->c.mac = &mac_table[MAC_F32];
 }
 
 /* The planner for one kind of multiply-add. */
@@ -310,6 +337,8 @@ bool contract_choose(struct kernel *k, const struct target *t)
 	if (loops_analyze(k, &scratch, &info))
 		for (int mac = 0; mac < MAC_COUNT && !ok; mac++)
 			ok = open_planner(&p, k, t, &info, (enum contract_mac)mac);
+	if (ok && unpacks(&p))
+		plan_unpacked(&p);
 	if (ok)
 		each_tile(&p, keep_best, &best);
 	ok = ok && best < INFINITY;
@@ -339,8 +368,8 @@ static void keep_all(struct planner *p, int outer, int inner, int vectors, void 
 	one.plan.vectors = vectors;
 	one.plan.tile_epilogue = l->count % 2;
 	if (l->count % 3 == 2 && p->c.k_count &&
-	    extent_or(p->c.k[0].extent, GUESS) > 2 * p->c.mac->k)
-		one.plan.k_step = p->c.k_count == 1 ? 2 * p->c.mac->k : 2;
+	    extent_or(p->c.k[0].extent, GUESS) > 2 * whole_step(p))
+		one.plan.k_step = p->c.k_count == 1 ? 2 * (int)whole_step(p) : 2;
 	if (l->count % 2)
 		choose_tasks(&one);
 	else
@@ -359,8 +388,13 @@ int contract_enumerate(const struct kernel *k, const struct target *t, struct pl
 
 	if (loops_analyze(k, &scratch, &info))
 		for (int mac = 0; mac < MAC_COUNT; mac++)
-			if (open_planner(&p, k, t, &info, (enum contract_mac)mac))
+			if (open_planner(&p, k, t, &info, (enum contract_mac)mac)) {
 				each_tile(&p, keep_all, &l);
+				if (!p.c.mac->bits)
+					continue;
+				plan_unpacked(&p);
+				each_tile(&p, keep_all, &l);
+			}
 	arena_free(&scratch);
 	return l.count;
 }
@@ -409,6 +443,7 @@ bool contract_analyze(const struct kernel *k, struct arena *a, struct loops_info
 	struct dim_pool *d = k->exprs->dims;
 	const struct contract_plan *plan = &k->plan.contract;
 	int64_t row, tile_rows;
+	dim sums = dim_const(d, 0);
 
 	if (!loops_analyze(k, a, info) || !contract_match(k, info, plan->mac, c))
 		return false;
@@ -424,49 +459,121 @@ bool contract_analyze(const struct kernel *k, struct arena *a, struct loops_info
 		add_word(info, t->count);
 	}
 	if (plan->k_step) /* tiles may have one row */
-		info->scratch_bytes =
-			dim_mul(d, task_rows(k, c), dim_const(d, row * contract_height(c, 1)));
+		sums = dim_mul(d, task_rows(k, c), dim_const(d, row * contract_height(c, 1)));
 	else if (plan->tile_epilogue)
-		info->scratch_bytes = dim_const(d, row * tile_rows);
+		sums = dim_const(d, row * tile_rows);
+	if (!dim_is(sums, 0) || plan->unpack)
+		info->scratch_bytes =
+			dim_add(d, sums, dim_const(d, contract_unpacked_bytes(c, plan)));
 	return true;
+}
+
+int contract_factors_group(const struct access *at) { return at->type == DT_BF16 ? 2 : 1; }
+
+int64_t contract_blocks(const struct contract *c)
+{
+	return c->panel_steps * c->mac->k / c->b.block;
+}
+
+int64_t contract_unpacked_panel(const struct contract *c, const struct contract_plan *plan)
+{
+	int64_t elements = plan->k_step ? plan->k_step : c->k[0].extent->value;
+
+	for (int i = 1; i < c->k_count; i++)
+		elements *= c->k[i].extent->value;
+	return elements * STEP_BYTES;
+}
+
+int64_t contract_unpacked_bytes(const struct contract *c, const struct contract_plan *plan)
+{
+	int64_t panels = ((int64_t)plan->vectors * plan->lanes + PANEL - 1) / PANEL;
+
+	return plan->unpack ? panels * contract_unpacked_panel(c, plan) : 0;
 }
 
 /* ---- packing ---- */
 
-static struct packing_axis packing_axis(struct loops_info *info, const struct contract *c, int axis)
+/* How the element of a packed operand moves along an axis; `by` elements of the axis share one. */
+static struct packing_axis packing_axis(struct loops_info *info, const struct access *at, int axis,
+					int64_t by)
 {
-	bool used;
-	dim coef = access_coef(info, c->b.at, axis, &used);
+	struct packing_axis to = {info->k->exprs->axes[axis].extent->value / by, 0};
 
-	return (struct packing_axis){info->k->exprs->axes[axis].extent->value, coef->value};
+	for (int i = 0; i < at->count; i++) {
+		const struct expr *t = at->terms[i].value;
+
+		t = t->op == EXPR_DIV ? t->arg[0] : t;
+		if (t->index == axis)
+			to.stride = at->terms[i].coef->value;
+	}
+	return to;
 }
 
-void contract_packing(const struct kernel *k, struct packing *out)
+/* All but the form of the elements. block: elements of k that share one of this operand's. */
+static struct packing pack_operand(const struct kernel *k, struct loops_info *info,
+				   const struct contract *c, const struct access *at, int64_t block)
+{
+	struct packing p = {.buffer = at->buffer,
+			    .type = at->type,
+			    .elements = type_count_const(&k->buffers.at[at->buffer].type),
+			    .start = at->constant->value,
+			    .columns = contract_extent(k, c, c->n)->value};
+
+	p.column_stride = packing_axis(info, at, c->loops[c->n].loop->axis, 1).stride;
+	for (int i = 0; i < c->n; i++)
+		if (contract_uses(info, c->b.at, c->loops[i].loop->axis))
+			p.batch[p.batch_count++] =
+				packing_axis(info, at, c->loops[i].loop->axis, 1);
+	for (int i = 0; i < c->sum->axis_count; i++) {
+		int axis = c->sum->axes[i];
+		bool inner = !dim_is(k->exprs->axes[axis].extent, 1) && axis == c->inner;
+
+		p.k[p.k_count++] = packing_axis(info, at, axis, inner ? block : 1);
+	}
+	return p;
+}
+
+static struct packing pack_weights(const struct kernel *k, struct loops_info *info,
+				   const struct contract *c)
+{
+	struct packing p = pack_operand(k, info, c, c->b.at, 1);
+
+	p.group = c->mac->k;
+	p.steps = c->panel_steps;
+	p.run = c->k_count ? c->k[c->k_count - 1].extent->value : 1;
+	p.sums = c->mac->integer;
+	return p;
+}
+
+/* Scales or zeros of blocks: two neighbours side by side where they are bf16, else f32. */
+static struct packing pack_factors(const struct kernel *k, struct loops_info *info,
+				   const struct contract *c, const struct access *at)
+{
+	struct packing p = pack_operand(k, info, c, at, c->b.block);
+
+	p.group = contract_factors_group(at);
+	p.widen = at->type != DT_F32 && p.group == 1;
+	p.run = contract_blocks(c);
+	p.steps = (p.run + p.group - 1) / p.group;
+	return p;
+}
+
+int contract_packings(const struct kernel *k, struct packing out[PACKINGS_MAX])
 {
 	struct arena scratch = {0};
 	struct loops_info info;
 	struct contract c;
-	bool used;
+	int count = 0;
 
-	*out = (struct packing){.buffer = -1};
 	if (k->plan.driver != DRIVER_CONTRACT || k->plan.contract.packed < 0)
-		return;
+		return 0;
 	if (!contract_analyze(k, &scratch, &info, &c))
 		BUG("kernel %s: its plan does not fit", k->name);
-	out->buffer = k->plan.contract.packed;
-	out->type = c.b.at->type;
-	out->group = c.mac->k;
-	out->steps = c.panel_steps;
-	out->run = c.k_count ? c.k[c.k_count - 1].extent->value : 1;
-	out->sums = c.mac->integer;
-	out->start = c.b.at->constant->value;
-	out->columns = contract_extent(k, &c, c.n)->value;
-	out->column_stride = access_coef(&info, c.b.at, c.loops[c.n].loop->axis, &used)->value;
-	for (int i = 0; i < c.n; i++)
-		if (contract_uses(&info, c.b.at, c.loops[i].loop->axis))
-			out->batch[out->batch_count++] =
-				packing_axis(&info, &c, c.loops[i].loop->axis);
-	for (int i = 0; i < c.sum->axis_count; i++)
-		out->k[out->k_count++] = packing_axis(&info, &c, c.sum->axes[i]);
+	out[count++] = pack_weights(k, &info, &c);
+	if (c.b.zeros_at)
+		out[count++] = pack_factors(k, &info, &c, c.b.zeros_at);
+	if (c.b.scales_at)
+		out[count++] = pack_factors(k, &info, &c, c.b.scales_at);
 	arena_free(&scratch);
+	return count;
 }

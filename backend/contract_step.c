@@ -11,6 +11,8 @@ LLVMTypeRef contract_sum_type(struct coder *c)
 
 int64_t contract_panel_bytes(const struct coder *c)
 {
+	if (c->unpacked)
+		return contract_unpacked_panel(&c->weights, c->plan);
 	return (c->c.panel_steps + c->c.mac->integer) * STEP_BYTES;
 }
 
@@ -19,20 +21,20 @@ LLVMValueRef contract_offset(struct coder *c, LLVMValueRef base, LLVMValueRef by
 	return LLVMBuildGEP2(c->g.e->builder, c->g.e->i8, base, &bytes, 1, "");
 }
 
-static LLVMValueRef displaced(struct coder *c, LLVMValueRef base, int64_t bytes)
+LLVMValueRef contract_displaced(struct coder *c, LLVMValueRef base, int64_t bytes)
 {
 	return bytes ? contract_offset(c, base, gen_i64(&c->g, bytes)) : base;
 }
 
 /* ---- B ---- */
 
-/* Vector u of a step of the panels. */
-static LLVMValueRef load_panel(struct coder *c, LLVMValueRef step, int u, LLVMTypeRef type)
+LLVMValueRef contract_load_panel(struct coder *c, LLVMValueRef step, int64_t panel_bytes, int u,
+				 LLVMTypeRef type)
 {
 	int64_t column = (int64_t)u * c->plan->lanes;
 	LLVMValueRef v;
 
-	step = displaced(c, step, column / PANEL * contract_panel_bytes(c) + column % PANEL * 4);
+	step = contract_displaced(c, step, column / PANEL * panel_bytes + column % PANEL * 4);
 	v = LLVMBuildLoad2(c->g.e->builder, type, step, "");
 	LLVMSetAlignment(v, 4 * (unsigned)(c->plan->lanes < PANEL ? c->plan->lanes : PANEL));
 	return v;
@@ -40,8 +42,9 @@ static LLVMValueRef load_panel(struct coder *c, LLVMValueRef step, int u, LLVMTy
 
 LLVMValueRef contract_column_sums(struct coder *c, int u)
 {
-	return load_panel(c, displaced(c, c->panel, c->c.panel_steps * STEP_BYTES), u,
-			  contract_sum_type(c));
+	return contract_load_panel(
+		c, contract_displaced(c, c->panel, c->c.panel_steps * STEP_BYTES),
+		contract_panel_bytes(c), u, contract_sum_type(c));
 }
 
 /* What changes bytes of another sign, of the first `count` of each lane. */
@@ -88,7 +91,7 @@ static void load_b(struct coder *c, LLVMValueRef step, int u, int count, LLVMVal
 		mac->k > 1 ? vector_of(c->g.e->i32, c->plan->lanes) : contract_sum_type(c);
 
 	mac->split_b(c->g.e,
-		     step         ? load_panel(c, step, u, type)
+		     step ? contract_load_panel(c, step, contract_panel_bytes(c), u, type)
 		     : mac->k > 1 ? gather_rows(c, u, count)
 				  : gen_vector(&c->g, c->c.b.load, (struct copy){0, u}),
 		     part);
@@ -108,7 +111,7 @@ static void prefetch_panels(struct coder *c, LLVMValueRef step)
 
 		if (column % PANEL)
 			continue;
-		arg[0] = displaced(c, step,
+		arg[0] = contract_displaced(c, step,
 				   column / PANEL * contract_panel_bytes(c) +
 					   (int64_t)PREFETCH_STEPS * STEP_BYTES);
 		emit_intrinsic(e, "llvm.prefetch", 1, &e->ptr, 4, arg);
@@ -127,7 +130,7 @@ static LLVMValueRef load_elements(struct coder *c, int r, int count)
 	LLVMTypeRef type = count == c->c.mac->k ? g->e->i32 : memory_type(g->e, c->c.a.at->type, 1);
 
 	for (int j = 0; j < (count == c->c.mac->k ? 1 : count); j++) {
-		v = LLVMBuildLoad2(b, type, displaced(c, at, (int64_t)j * bits / 8), "");
+		v = LLVMBuildLoad2(b, type, contract_displaced(c, at, (int64_t)j * bits / 8), "");
 		LLVMSetAlignment(v, (unsigned)bits / 8);
 		v = LLVMBuildZExt(b, v, g->e->i32, "");
 		if (j)
@@ -170,8 +173,12 @@ static void multiply(struct coder *c, LLVMValueRef step, int count)
 	int rows = c->tile.outer * c->tile.inner, width = contract_width(&c->c, c->tile.vectors),
 	    height = contract_height(&c->c, rows);
 
-	if (c->plan->prefetch)
+	if (c->plan->prefetch && !c->unpacked)
 		prefetch_panels(c, step);
+	if (mac->bits) {
+		contract_weights_multiply(c, step, count);
+		return;
+	}
 	for (int u = 0; u < c->tile.vectors; u++)
 		load_b(c, step, u, count, b[u]);
 	if (width > c->tile.vectors)
@@ -193,6 +200,7 @@ static void k_loop(struct coder *c, int depth, LLVMValueRef panel, LLVMValueRef 
 		   LLVMValueRef high, int step)
 {
 	struct gen *g = &c->g;
+	LLVMValueRef block = c->block;
 	int mark = memo_mark(g), axis = c->c.k[depth].axis,
 	    count = contract_height(&c->c, c->tile.outer * c->tile.inner) *
 		    contract_width(&c->c, c->tile.vectors);
@@ -213,10 +221,13 @@ static void k_loop(struct coder *c, int depth, LLVMValueRef panel, LLVMValueRef 
 			panel = contract_offset(
 				c, panel, LLVMBuildMul(g->e->builder, l.index, gen_i64(g, by), ""));
 		}
+		if (!inner && c->c.b.block)
+			c->block = contract_block_at(c, depth, l.index);
 		if (inner)
 			multiply(c, panel, step);
 		else
 			sum_over(c, depth + 1, panel);
+		c->block = block;
 		axis_unbind(g, axis);
 		loop_close(g, &l, c->sums);
 		for (int i = 0; i < count; i++)
@@ -225,19 +236,15 @@ static void k_loop(struct coder *c, int depth, LLVMValueRef panel, LLVMValueRef 
 	memo_release(g, mark);
 }
 
-/* Loop `depth` over k and those inside: whole steps, then what is left of one. */
-static void sum_over(struct coder *c, int depth, LLVMValueRef panel)
+/* Whole steps, then what is left of one. */
+void contract_inner_sum(struct coder *c, LLVMValueRef panel, LLVMValueRef low, LLVMValueRef high)
 {
 	struct gen *g = &c->g;
+	int depth = c->c.k_count - 1, k = c->c.mac->k;
 	dim extent = c->c.k[depth].extent;
-	LLVMValueRef low = gen_i64(g, 0), high = gen_dim(g, extent), whole;
-	int k = c->c.mac->k;
+	LLVMValueRef whole;
 
-	if (depth == 0 && c->first) {
-		low = c->k_low;
-		high = c->k_high;
-	}
-	if (depth < c->c.k_count - 1 || k == 1) {
+	if (k == 1) {
 		k_loop(c, depth, panel, low, high, 1);
 		return;
 	}
@@ -249,4 +256,26 @@ static void sum_over(struct coder *c, int depth, LLVMValueRef panel)
 		k_loop(c, depth, panel, whole, high, (int)(extent->value % k));
 }
 
-void contract_sum(struct coder *c) { sum_over(c, 0, c->panel); }
+/* Loop `depth` over k and those inside. */
+static void sum_over(struct coder *c, int depth, LLVMValueRef panel)
+{
+	LLVMValueRef low = gen_i64(&c->g, 0), high = gen_dim(&c->g, c->c.k[depth].extent);
+
+	if (depth == 0 && c->first) {
+		low = c->k_low;
+		high = c->k_high;
+	}
+	if (depth < c->c.k_count - 1)
+		k_loop(c, depth, panel, low, high, 1);
+	else if (c->c.b.block)
+		contract_weights_blocks(c, panel, low, high);
+	else
+		contract_inner_sum(c, panel, low, high);
+}
+
+void contract_sum(struct coder *c)
+{
+	if (c->c.mac->bits)
+		contract_weights_begin(c);
+	sum_over(c, 0, c->panel);
+}

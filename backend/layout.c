@@ -268,31 +268,40 @@ static int place_words(struct program *p, const struct kernel_abi *abi)
 	return base;
 }
 
-/* Which constants the kernel reads, and the one that it reads packed. */
+static const struct packing *packing_of(const struct packing *all, int count, int buffer)
+{
+	for (int i = 0; i < count; i++)
+		if (all[i].buffer == buffer)
+			return &all[i];
+	return NULL;
+}
+
+/* Which constants the kernel reads, and those that it reads packed. */
 static void use_constants(struct layout *l, struct site *s)
 {
 	struct program *p = l->p;
 	const struct kernel *k = s->kernel;
-	struct packing packing;
+	struct packing packings[PACKINGS_MAX];
+	int count = contract_packings(k, packings);
 
-	contract_packing(k, &packing);
-	s->packed_buffer = packing.buffer;
 	for (int i = 0; i < k->buffers.count; i++) {
+		const struct packing *packing = packing_of(packings, count, i);
 		const struct value *v = k->buffers.at[i].value;
 		struct constant c;
 
 		if (!v || p->places[v->id].kind != PLACE_CONST)
 			continue;
-		if (i != packing.buffer) {
+		if (!packing) {
 			constant_want(p, v);
 			continue;
 		}
 		c = p->constants->at[p->places[v->id].constant];
-		c.packing = packing;
+		c.packing = *packing;
 		c.packing.buffer = 0; /* the same for every reader */
-		c.bytes = packing_bytes(&packing);
+		c.bytes = packing_bytes(packing);
 		c.used = true;
-		s->packed_constant = constant_keep(p, &c);
+		s->packed[s->packed_count].buffer = i;
+		s->packed[s->packed_count++].constant = constant_keep(p, &c);
 	}
 }
 

@@ -27,20 +27,24 @@ static bool advance(const struct packing_axis *axes, int count, int64_t *index, 
 	return false;
 }
 
+/* Bytes of an element in the source: elements of 4 bits are spread to bytes before. */
+static int64_t source_bytes(const struct packing *p) { return p->group == 8 ? 1 : 4 / p->group; }
+
 /* Element j of all columns into a step; adds them up where there are sums. */
 static void put_row(const struct packing *p, const char *from, int64_t width, int j, char *step,
 		    int32_t *sums)
 {
-	int64_t bytes = 4 / p->group, stride = p->column_stride * bytes;
+	int64_t stride = p->column_stride * source_bytes(p);
 
 	for (int i = 0; i < width; i++, from += stride) {
-		char *to = step + i * 4 + j * bytes;
+		char *to = step + i * 4 + j * 4 / p->group;
 
-		switch (bytes) {
-		case 4: memcpy(to, from, 4); break;
+		switch (p->group) {
+		case 1: memcpy(to, from, 4); break;
 		case 2: memcpy(to, from, 2); break;
+		case 8: *to = (char)(*to | (*from & 15) << j % 2 * 4); break;
 		default:
-			*to = p->type == DT_U8 ? (char)(*from ^ 0x80) : *from;
+			*to = p->type == DT_U8 && p->sums ? (char)(*from ^ 0x80) : *from;
 			sums[i] += (signed char)*to;
 		}
 	}
@@ -52,7 +56,7 @@ static bool write_panel(const struct packing *p, const char *from, int64_t width
 	enum { STEPS = 256 };
 	char block[STEPS][STEP_BYTES];
 	int32_t sums[PANEL] = {0};
-	int64_t index[PACKING_AXES_MAX] = {0}, at = 0, left = p->run, bytes = 4 / p->group;
+	int64_t index[PACKING_AXES_MAX] = {0}, at = 0, left = p->run, bytes = source_bytes(p);
 	bool more = true;
 
 	while (more) {
@@ -73,10 +77,33 @@ static bool write_panel(const struct packing *p, const char *from, int64_t width
 	return !p->sums || write(self, sums, sizeof(sums));
 }
 
-bool packing_write(const struct packing *p, const void *from,
-		   bool (*write)(void *self, const void *data, int64_t size), void *self)
+/* Elements of a form of their own: bytes for those of 4 bits, or f32. */
+static const void *convert(const struct packing *p, const void *from, struct arena *a)
 {
-	int64_t index[PACKING_AXES_MAX] = {0}, at = p->start, bytes = 4 / p->group;
+	const struct tensor t = {.kind = TENSOR_BYTES, .data = from};
+	bool whole = dtype_is_int(p->type);
+	char *bytes;
+	float *reals;
+
+	if (!p->widen && p->group != 8)
+		return from;
+	bytes = arena_alloc(a, (size_t)(p->elements * (p->widen ? 4 : 1)));
+	reals = (float *)bytes;
+	for (int64_t i = 0; i < p->elements; i++) {
+		union scalar x = tensor_element(&t, p->type, i);
+
+		if (p->widen)
+			reals[i] = whole ? (float)x.i : (float)x.f;
+		else
+			bytes[i] = (char)x.i;
+	}
+	return bytes;
+}
+
+static bool write_panels(const struct packing *p, const void *from,
+			 bool (*write)(void *self, const void *data, int64_t size), void *self)
+{
+	int64_t index[PACKING_AXES_MAX] = {0}, at = p->start, bytes = source_bytes(p);
 
 	if (!packing_bytes(p))
 		return true;
@@ -91,4 +118,14 @@ bool packing_write(const struct packing *p, const void *from,
 		}
 	} while (advance(p->batch, p->batch_count, index, &at));
 	return true;
+}
+
+bool packing_write(const struct packing *p, const void *from,
+		   bool (*write)(void *self, const void *data, int64_t size), void *self)
+{
+	struct arena scratch = {0};
+	bool ok = write_panels(p, convert(p, from, &scratch), write, self);
+
+	arena_free(&scratch);
+	return ok;
 }

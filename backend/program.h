@@ -59,7 +59,10 @@ struct site {
 	struct kernel_abi abi;
 	int function, word_base;
 	int scratch_slot, bound_slot;       /* -1: none */
-	int packed_buffer, packed_constant; /* the buffer that is read in panels; -1: none */
+	struct {
+		int buffer, constant;
+	} packed[PACKINGS_MAX]; /* buffers that are read in panels */
+	int packed_count;
 	int origin;                         /* index in program.nodes */
 	bool forks;                         /* enough work for several threads */
 };

@@ -197,16 +197,21 @@ static void store_buffer(struct run_emitter *r, int index, LLVMValueRef pointer)
 		       LLVMBuildGEP2(r->e->builder, r->e->ptr, r->buffers, &at, 1, ""));
 }
 
+static LLVMValueRef buffer_pointer(struct run_emitter *r, const struct site *s, int buffer)
+{
+	for (int i = 0; i < s->packed_count; i++)
+		if (s->packed[i].buffer == buffer)
+			return constant_pointer(r, s->packed[i].constant);
+	return run_pointer(r, s->kernel->buffers.at[buffer].value);
+}
+
 static void store_buffers(struct run_emitter *r, const struct site *s)
 {
 	const struct kernel *k = s->kernel;
 
 	for (int i = 0; i < k->buffers.count; i++)
 		if (k->buffers.at[i].role != BUFFER_LOCAL)
-			store_buffer(r, i,
-				     i == s->packed_buffer
-					     ? constant_pointer(r, s->packed_constant)
-					     : run_pointer(r, k->buffers.at[i].value));
+			store_buffer(r, i, buffer_pointer(r, s, i));
 	if (s->scratch_slot >= 0)
 		store_buffer(r, s->abi.scratch, run_slot(r, s->scratch_slot));
 	if (s->bound_slot >= 0)

@@ -192,6 +192,8 @@ static void put_contract(struct printer *p)
 		fprintf(p->out, " rows=%dx%d", plan->rows[0], plan->rows[1]);
 	if (plan->packed >= 0)
 		fprintf(p->out, " packed=%%%s", p->buffers[plan->packed]);
+	if (plan->unpack)
+		fputs(" unpack", p->out);
 	if (plan->k_step)
 		fprintf(p->out, " k=%d", plan->k_step);
 	if (plan->prefetch)

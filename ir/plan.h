@@ -37,6 +37,8 @@ enum contract_mac {
 	MAC_I8_MUL,   /* bytes as i32 */
 	MAC_BF16_DOT, /* two products of bf16 at once */
 	MAC_BF16_FMA, /* bf16 as f32 */
+	MAC_W8_F32,   /* weights of 8 bits, (q - zero) * scale, as f32 */
+	MAC_W4_F32,   /* of 4 bits */
 	MAC_F32,
 	MAC_COUNT
 };
@@ -50,6 +52,7 @@ struct contract_plan {
 	int lanes, vectors; /* columns of a tile: vectors * lanes */
 	int rows[2]; /* rows of a tile: rows[1] of the inner m axis times rows[0] of the one around it */
 	int packed;    /* the buffer that is stored in panels, -1: B is read in place */
+	bool unpack; /* weights of few bits become panels of f32 in scratch memory before the rows go by */
 	int k_step;    /* iterations of the outermost k loop in one pass over the rows; 0: all */
 	bool prefetch; /* panels come from beyond L2 */
 	bool prefetch_results; /* asks for what a tile will store before its sums run */

@@ -96,20 +96,20 @@ static bool fill(void *self, const void *data, int64_t size)
 	return true;
 }
 
-/* The operand that the plan wants in panels; NULL: none. */
-static void *pack_operand(const struct kernel *k, void **buffers)
+/* The operands that the plan wants in panels take their place among the buffers; their number. */
+static int pack_operands(const struct kernel *k, void **buffers, void **panels)
 {
-	struct packing p;
-	struct fill f;
-	void *panels;
+	struct packing p[PACKINGS_MAX];
+	int count = contract_packings(k, p);
 
-	contract_packing(k, &p);
-	if (p.buffer < 0)
-		return NULL;
-	panels = f.at = aligned_alloc(64, (size_t)packing_bytes(&p) + 64);
-	packing_write(&p, buffers[p.buffer], fill, &f);
-	buffers[p.buffer] = panels;
-	return panels;
+	for (int i = 0; i < count; i++) {
+		struct fill f = {aligned_alloc(64, (size_t)packing_bytes(&p[i]) + 64)};
+
+		panels[i] = f.at;
+		packing_write(&p[i], buffers[p[i].buffer], fill, &f);
+		buffers[p[i].buffer] = panels[i];
+	}
+	return count;
 }
 
 int kernel_jit_run(struct kernel_jit *j, void *const *buffers, const int64_t *symbols, int cuts,
@@ -118,15 +118,16 @@ int kernel_jit_run(struct kernel_jit *j, void *const *buffers, const int64_t *sy
 	int64_t *words = calloc((size_t)j->abi.word_count + 1, 8),
 		tasks = dim_eval(j->abi.tasks, symbols);
 	void **all = calloc((size_t)j->abi.buffer_count + 1, sizeof(*all)), *scratch = NULL,
-	     *panels;
+	     *panels[PACKINGS_MAX];
 	struct hone_frame frame = {0};
 	int64_t bound[16] = {0};
+	int packed;
 
 	for (int i = 0; i < j->abi.word_count; i++)
 		words[i] = dim_eval(j->abi.words[i], symbols);
 	for (int i = 0; i < j->kernel->buffers.count; i++)
 		all[i] = buffers[i];
-	panels = pack_operand(j->kernel, all);
+	packed = pack_operands(j->kernel, all, panels);
 	if (j->abi.scratch >= 0)
 		all[j->abi.scratch] = scratch =
 			aligned_alloc(64, ((size_t)words[j->abi.scratch_stride_word] + 64) * 2);
@@ -138,7 +139,8 @@ int kernel_jit_run(struct kernel_jit *j, void *const *buffers, const int64_t *sy
 	free(words);
 	free(all);
 	free(scratch);
-	free(panels);
+	for (int i = 0; i < packed; i++)
+		free(panels[i]);
 	return frame.fail.code;
 }
 

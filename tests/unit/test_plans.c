@@ -157,7 +157,69 @@ static const char *const narrow_shapes[] = {
 	"%e: u8[2,3,5,24] = map(%m) (a: i32) -> u8(rne(f32(a) * 0.05) + 120.0)\n"
 	"yield %e }\n",
 };
+
+/* Weights of few bits: a scale for each column, or for each block of k; with zeros, by rows of one and of many. */
+static const char *const weight_shapes[] = {
+	"func @f(%x: f32[1,61]) -> (%y: f32[1,40]) {\n"
+	"%q: i8[61,40] = const random(3)\n"
+	"%s: f32[40] = const random(4)\n"
+	"%y: f32[1,40] = group {\n"
+	"%w: f32[61,40] = map(%q, %s) (a: i8, b: f32) -> f32(a) * b\n"
+	"%m: f32[1,40] = matmul(%x, %w)\n"
+	"yield %m }\n",
+	"func @f(%x: f32[13,61]) -> (%y: f32[13,37]) {\n"
+	"%q: u8[61,37] = const random(3)\n"
+	"%z: u8[37] = const random(5)\n"
+	"%s: f32[37] = const random(4)\n"
+	"%y: f32[13,37] = group {\n"
+	"%w: f32[61,37] = map(%q, %z, %s) (a: u8, z: u8, b: f32) -> f32(i32(a) - i32(z)) * b\n"
+	"%m: f32[13,37] = matmul(%x, %w)\n"
+	"%e: f32[13,37] = map(%m) (a: f32) -> max(a + 0.5, 0.0)\n"
+	"yield %e }\n",
+	"func @f(%x: f32[1,96]) -> (%y: f32[1,40]) {\n"
+	"%q: i4[3,32,40] = const random(3)\n"
+	"%s: bf16[3,1,40] = const random(4)\n"
+	"%y: f32[1,40] = group {\n"
+	"%d: f32[3,32,40] = map(%q, %s) (a: i32, b: f32) -> f32(a) * b\n"
+	"%w: f32[96,40] = reshape(%d)\n"
+	"%m: f32[1,40] = matmul(%x, %w)\n"
+	"yield %m }\n",
+	"func @f(%x: f32[13,96]) -> (%y: f32[13,37]) {\n"
+	"%q: u4[6,16,37] = const random(3)\n"
+	"%z: u4[6,1,37] = const random(5)\n"
+	"%s: f16[6,1,37] = const random(4)\n"
+	"%y: f32[13,37] = group {\n"
+	"%d: f32[6,16,37] = map(%q, %z, %s) (a: u32, z: u32, b: f32) -> f32(i32(a) - i32(z)) * b\n"
+	"%w: f32[96,37] = reshape(%d)\n"
+	"%m: f32[13,37] = matmul(%x, %w)\n"
+	"yield %m }\n",
+	"func @f(%x: f32[2,5,6,16]) -> (%y: f32[2,3,4,24]) {\n"
+	"%q: i4[3,3,2,8,24] = const random(3)\n"
+	"%s: f32[3,3,2,1,24] = const random(4)\n"
+	"%y: f32[2,3,4,24] = group {\n"
+	"%d: f32[3,3,2,8,24] = map(%q, %s) (a: i32, b: f32) -> f32(a) * b\n"
+	"%w: f32[3,3,16,24] = reshape(%d)\n"
+	"%m: f32[2,3,4,24] = conv(%x, %w)\n"
+	"yield %m }\n",
+	"func @f(%x: f32[2,5,6,5]) -> (%y: f32[2,3,4,24]) {\n"
+	"%q: i8[3,3,5,24] = const random(3)\n"
+	"%s: f32[24] = const random(4)\n"
+	"%y: f32[2,3,4,24] = group {\n"
+	"%d: f32[3,3,5,24] = map(%q, %s) (a: i8, b: f32) -> f32(a) * b\n"
+	"%m: f32[2,3,4,24] = conv(%x, %d)\n"
+	"yield %m }\n",
+	"func @f(%x: bf16[3,4,64]) -> (%y: f32[3,4,19]) {\n"
+	"%q: i4[3,2,32,19] = const random(3)\n"
+	"%s: bf16[3,2,1,19] = const random(4)\n"
+	"%y: f32[3,4,19] = group {\n"
+	"%a: f32[3,4,64] = map(%x) (a: f32) -> a\n"
+	"%d: f32[3,2,32,19] = map(%q, %s) (a: i32, b: f32) -> f32(a) * b\n"
+	"%w: f32[3,64,19] = reshape(%d)\n"
+	"%m: f32[3,4,19] = matmul(%a, %w)\n"
+	"yield %m }\n",
+};
 enum {
+	WEIGHT_SHAPES = sizeof(weight_shapes) / sizeof(*weight_shapes),
 	SHAPES = sizeof(shapes) / sizeof(*shapes),
 	NARROW_SHAPES = sizeof(narrow_shapes) / sizeof(*narrow_shapes)
 };
@@ -246,6 +308,8 @@ static void every_plan_gives_what_the_interpreter_gives(void **state)
 			check_plans(f, shapes[s], s);
 		for (int s = 0; s < NARROW_SHAPES; s++)
 			check_plans(f, narrow_shapes[s], s);
+		for (int s = 0; s < WEIGHT_SHAPES && l < LEVELS; s++)
+			check_plans(f, weight_shapes[s], s);
 	}
 }
 
