@@ -24,9 +24,9 @@ enum { CONTRACT_LOOPS_MAX = PACKING_AXES_MAX };
 struct contract_operand {
 	const struct expr *load;
 	struct access *at;
-	const struct expr *zero; /* NULL: 0 */
-	bool negated;            /* load + zero */
-	const struct expr *scale; /* NULL: 1 */
+	const struct expr *zero;             /* NULL: 0 */
+	bool negated;                        /* load + zero */
+	const struct expr *scale;            /* NULL: 1 */
 	struct access *zeros_at, *scales_at; /* of blocks; NULL: the same in all of k */
 	int64_t block; /* elements of k, in the order of panels, that share them; 0: all of k */
 };

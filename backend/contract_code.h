@@ -22,10 +22,10 @@ struct coder {
 	LLVMValueRef sums[COPIES_MAX]; /* [height][width]: contract_height, contract_width */
 	/* Weights of few bits. When they were unpacked, c is the contraction by what they became. */
 	struct contract weights;
-	LLVMValueRef unpacked;               /* where the panels of f32 begin; NULL: they are not */
-	LLVMValueRef scales, zeros;          /* panels of those of blocks; NULL: there are none */
-	LLVMValueRef block;                  /* number of the block at which the loops over k stand */
-	LLVMValueRef zero[COPIES_MAX];       /* of each vector of the tile; NULL: 0 */
+	LLVMValueRef unpacked;         /* where the panels of f32 begin; NULL: they are not */
+	LLVMValueRef scales, zeros;    /* panels of those of blocks; NULL: there are none */
+	LLVMValueRef block;            /* number of the block at which the loops over k stand */
+	LLVMValueRef zero[COPIES_MAX]; /* of each vector of the tile; NULL: 0 */
 };
 
 /* A vector of sums. */

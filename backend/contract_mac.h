@@ -18,7 +18,7 @@ struct mac {
 	int k, parts;
 	int work;  /* operations of one step for a vector of sums */
 	int split; /* operations that make the parts of one operand */
-	int bits;  /* of B's elements, which are weights of few bits, made f32 one by one; A is f32. 0: not so */
+	int bits; /* of B's elements, which are weights of few bits, made f32 one by one; A is f32. 0: not so */
 	bool (*offered)(const struct target *t);
 	/* v: a vector of i32, or of f32 where k is 1. part[parts] */
 	void (*split_a)(struct emitter *e, LLVMValueRef v, LLVMValueRef *part);

@@ -46,9 +46,9 @@ static double tile_cycles(const struct planner *p, int rows, int vectors)
 {
 	const struct mac *mac = p->c.mac;
 	int sums = contract_height(&p->c, rows) * contract_width(&p->c, vectors);
-	double add = (sums * mac->work + (rows + vectors) * mac->split) / 2.0,
-	       load = (rows + vectors) / 2.0, stream = (double)vectors * p->t->vector_bytes / 32,
-	       most = 4;
+	int split = mac->bits ? vectors : rows + vectors, loads = mac->bits ? mac->k * rows : rows;
+	double add = (sums * mac->work + split * mac->split) / 2.0, load = (loads + vectors) / 2.0,
+	       stream = (double)vectors * p->t->vector_bytes / 32, most = 4;
 
 	most = add > most ? add : most;
 	most = load > most ? load : most;
@@ -188,9 +188,11 @@ static int64_t tile_step(const struct planner *p, int loop)
 	return loop == last - 1 && is_row(&p->c, loop) ? p->plan.rows[0] : 1;
 }
 
-/* Cuts the row loops, from the outside in, until a task has about `want` rows. */
+/* Cuts the row loops, from the outside in, until a task has about `want` rows: many, where each task unpacks B. */
 static void cut_rows(struct planner *p, double want)
 {
+	if (p->plan.unpack && want < UNPACK_ROWS)
+		want = UNPACK_ROWS;
 	for (int i = p->c.n + 1; i < p->c.count; i++) {
 		int64_t step = tile_step(p, i), n;
 		double inside = 1;
@@ -227,9 +229,6 @@ static void choose_tasks(struct planner *p)
 	for (int i = 0; i < c->n; i++)
 		if (!dim_is(contract_extent(p->k, c, i), 1))
 			add_task(p, i, 1);
-	if (p->plan.unpack) /* each task unpacks what it reads */
-		want = want < UNPACK_ROWS * columns * p->k_total ? UNPACK_ROWS * columns * p->k_total
-								  : want;
 	if (b_bytes <= (double)p->t->l2 / 2 && rows >= 4.0 * p->plan.rows[0] * p->plan.rows[1]) {
 		cut_rows(p, want / (columns * p->k_total));
 		return;
@@ -279,7 +278,8 @@ static int choose_lanes(const struct planner *p)
 	int lanes = p->t->vector_bytes / 4;
 	int64_t n = p->extent[p->c.n];
 
-	if ((p->c.mac->k > 1 && !p->c.mac->bits) || !dim_is_const(contract_extent(p->k, &p->c, p->c.n)))
+	if ((p->c.mac->k > 1 && !p->c.mac->bits) ||
+	    !dim_is_const(contract_extent(p->k, &p->c, p->c.n)))
 		return lanes; /* dot products exist in the widest form only */
 	while (lanes > 4 && n <= lanes / 2)
 		lanes /= 2;

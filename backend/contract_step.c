@@ -42,9 +42,9 @@ LLVMValueRef contract_load_panel(struct coder *c, LLVMValueRef step, int64_t pan
 
 LLVMValueRef contract_column_sums(struct coder *c, int u)
 {
-	return contract_load_panel(
-		c, contract_displaced(c, c->panel, c->c.panel_steps * STEP_BYTES),
-		contract_panel_bytes(c), u, contract_sum_type(c));
+	return contract_load_panel(c,
+				   contract_displaced(c, c->panel, c->c.panel_steps * STEP_BYTES),
+				   contract_panel_bytes(c), u, contract_sum_type(c));
 }
 
 /* What changes bytes of another sign, of the first `count` of each lane. */
@@ -91,7 +91,7 @@ static void load_b(struct coder *c, LLVMValueRef step, int u, int count, LLVMVal
 		mac->k > 1 ? vector_of(c->g.e->i32, c->plan->lanes) : contract_sum_type(c);
 
 	mac->split_b(c->g.e,
-		     step ? contract_load_panel(c, step, contract_panel_bytes(c), u, type)
+		     step         ? contract_load_panel(c, step, contract_panel_bytes(c), u, type)
 		     : mac->k > 1 ? gather_rows(c, u, count)
 				  : gen_vector(&c->g, c->c.b.load, (struct copy){0, u}),
 		     part);
@@ -112,8 +112,8 @@ static void prefetch_panels(struct coder *c, LLVMValueRef step)
 		if (column % PANEL)
 			continue;
 		arg[0] = contract_displaced(c, step,
-				   column / PANEL * contract_panel_bytes(c) +
-					   (int64_t)PREFETCH_STEPS * STEP_BYTES);
+					    column / PANEL * contract_panel_bytes(c) +
+						    (int64_t)PREFETCH_STEPS * STEP_BYTES);
 		emit_intrinsic(e, "llvm.prefetch", 1, &e->ptr, 4, arg);
 	}
 }

@@ -211,8 +211,8 @@ struct unpacking {
 
 static LLVMValueRef along(struct coder *c, LLVMValueRef at, LLVMValueRef index, int64_t bytes)
 {
-	return contract_offset(
-		c, at, LLVMBuildMul(c->g.e->builder, index, gen_i64(&c->g, bytes), ""));
+	return contract_offset(c, at,
+			       LLVMBuildMul(c->g.e->builder, index, gen_i64(&c->g, bytes), ""));
 }
 
 /* `count` elements of k of all columns. */

@@ -58,13 +58,13 @@ struct site {
 	struct kernel *kernel;
 	struct kernel_abi abi;
 	int function, word_base;
-	int scratch_slot, bound_slot;       /* -1: none */
+	int scratch_slot, bound_slot; /* -1: none */
 	struct {
 		int buffer, constant;
 	} packed[PACKINGS_MAX]; /* buffers that are read in panels */
 	int packed_count;
-	int origin;                         /* index in program.nodes */
-	bool forks;                         /* enough work for several threads */
+	int origin; /* index in program.nodes */
+	bool forks; /* enough work for several threads */
 };
 
 /* What the two buffers of a loop-carried value, or a stacked output, need. One for each result of a loop or scan. */

@@ -51,7 +51,7 @@ struct contract_plan {
 	enum contract_mac mac;
 	int lanes, vectors; /* columns of a tile: vectors * lanes */
 	int rows[2]; /* rows of a tile: rows[1] of the inner m axis times rows[0] of the one around it */
-	int packed;    /* the buffer that is stored in panels, -1: B is read in place */
+	int packed; /* the buffer that is stored in panels, -1: B is read in place */
 	bool unpack; /* weights of few bits become panels of f32 in scratch memory before the rows go by */
 	int k_step;    /* iterations of the outermost k loop in one pass over the rows; 0: all */
 	bool prefetch; /* panels come from beyond L2 */

@@ -13,15 +13,14 @@ struct cluster {
 		int count, room;
 	} nodes;
 	struct value *result;
-	bool removed;    /* nobody reads it: its nodes are gone */
-	bool contracts;  /* holds a matmul, conv, pool */
-	bool reduces;    /* holds any sum: its values must be computed once */
-	bool costly;     /* holds a transcendental function */
-	bool computes;   /* holds a map */
-	bool reads_data; /* reads something that is no constant */
-	bool sealed;     /* elements moved after a reduction: no further reduction */
-	bool tiled;      /* its result is stored by tiles: only maps can be computed there */
-	bool closed;     /* its last node cannot be read inside of a group */
+	bool removed;   /* nobody reads it: its nodes are gone */
+	bool contracts; /* holds a matmul, conv, pool */
+	bool reduces;   /* holds any sum: its values must be computed once */
+	bool costly;    /* holds a transcendental function */
+	bool computes;  /* holds a map */
+	bool sealed;    /* elements moved after a reduction: no further reduction */
+	bool tiled;     /* its result is stored by tiles: only maps can be computed there */
+	bool closed;    /* its last node cannot be read inside of a group */
 };
 
 /* Whether n can stand in a group at all. */

@@ -105,8 +105,6 @@ static void add_node(struct cluster *k, const struct node *n)
 	k->reduces |= is_contraction(n) || is_reduction(n);
 	k->costly |= n->op == OP_softmax || (n->op == OP_map && expr_is_costly(n->expr));
 	k->computes |= n->op == OP_map;
-	for (int i = 0; i < n->in_count; i++)
-		k->reads_data |= !value_const(n->in[i]);
 	if (lowers_to_tiles(n)) /* like a contraction, the sums of which it adds */
 		k->tiled = k->contracts = k->reduces = true;
 	else
@@ -132,7 +130,6 @@ void cluster_join(struct cluster *k, const struct cluster *from)
 	k->reduces |= from->reduces;
 	k->costly |= from->costly;
 	k->computes |= from->computes;
-	k->reads_data |= from->reads_data;
 }
 
 bool cluster_is_cheap(const struct cluster *k)
@@ -186,14 +183,38 @@ static bool keeps_inner_axis(const struct node *n)
 	}
 }
 
+static bool is_made_in(const struct cluster *k, const struct value *v)
+{
+	for (int i = 0; i < k->nodes.count; i++)
+		if (k->nodes.at[i]->out[0] == v)
+			return true;
+	return false;
+}
+
+/* Whether it reads something that is no constant. */
+static bool reads_data(const struct cluster *k)
+{
+	for (int i = 0; i < k->nodes.count; i++)
+		for (int j = 0; j < k->nodes.at[i]->in_count; j++) {
+			const struct value *v = k->nodes.at[i]->in[j];
+
+			if (!value_const(v) && !is_made_in(k, v))
+				return true;
+		}
+	return false;
+}
+
 bool contraction_takes(const struct cluster *from)
 {
+	bool varies;
+
 	if (!cluster_is_cheap(from))
 		return false;
+	varies = reads_data(from); /* else a weight, made of constants */
 	for (int i = 0; i < from->nodes.count; i++) {
 		const struct node *n = from->nodes.at[i];
 
-		if (n->op == OP_map ? from->reads_data && !widens_bytes(n) : !keeps_inner_axis(n))
+		if (n->op == OP_map ? varies && !widens_bytes(n) : !keeps_inner_axis(n))
 			return false;
 	}
 	return true;
