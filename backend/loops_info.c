@@ -109,13 +109,26 @@ static void drop_zero_terms(struct terms *t)
 	t->count = n;
 }
 
+/* j / n and j rem n for a loop j < bound * n, which collapsed two: where n is 0 there are no iterations. */
+static bool in_collapsed_range(struct expr_pool *p, const struct expr *e, dim bound)
+{
+	dim n = e->op == EXPR_DIV || e->op == EXPR_REM ? divisor_of(p, e) : NULL, extent;
+
+	if (!n || e->arg[0]->op != EXPR_AXIS)
+		return false;
+	extent = p->axes[e->arg[0]->index].extent;
+	if (e->op == EXPR_DIV)
+		return extent == dim_mul(p->dims, n, bound);
+	return bound == n && extent == dim_mul(p->dims, dim_floordiv(p->dims, extent, n), n);
+}
+
 static bool in_range(struct expr_pool *p, const struct expr *e, dim bound)
 {
 	if (e->op == EXPR_AXIS && p->axes[e->index].extent == bound)
 		return true;
 	if (e->op == EXPR_LITERAL)
 		return e->i >= 0 && dim_lower(bound) > e->i;
-	return expr_below(p, e, bound);
+	return in_collapsed_range(p, e, bound) || expr_below(p, e, bound);
 }
 
 static void collect_checks(struct loops_info *info, struct access *a, const struct expr *e)

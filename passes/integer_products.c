@@ -274,6 +274,22 @@ static bool place_part(struct builder *b, struct value **part, int whole, int su
 	return *part != NULL;
 }
 
+/* Zero points of 0, as symmetric weights have them. */
+static bool is_all_zero(const struct value *v, struct arena *a)
+{
+	const struct tensor *t = value_const(v);
+	int64_t count = t ? type_count_const(&v->type) : 0;
+	const unsigned char *at;
+
+	if (!t || !is_byte_type(v->type.dtype))
+		return false;
+	at = tensor_bytes(t, v->type.dtype, count, a);
+	for (int64_t i = 0; i < count; i++)
+		if (at[i])
+			return false;
+	return true;
+}
+
 static bool read_factor(struct builder *b, struct value *v, int summed, struct factor *f)
 {
 	*f = (struct factor){.zero = NULL};
@@ -292,7 +308,9 @@ static bool read_factor(struct builder *b, struct value *v, int summed, struct f
 		f->zero = part_value(b, f->q.node, e);
 		if (!f->zero)
 			return false;
-		if (type_count_const(&f->zero->type) == 1)
+		if (is_all_zero(f->zero, b->graph->arena))
+			f->zero = NULL;
+		else if (type_count_const(&f->zero->type) == 1)
 			f->zero = as_number(b, f->zero);
 		else /* stands beside the bytes */
 			for (int i = 0, r = f->zero->type.rank; i < r; i++)
