@@ -213,7 +213,8 @@ static void cut_rows(struct planner *p, double want)
 static void choose_tasks(struct planner *p)
 {
 	const struct contract *c = &p->c;
-	double rows = 1, batch = 1, columns = (double)p->extent[c->n], b_bytes, want, total;
+	double rows = 1, batch = 1, columns = (double)p->extent[c->n], b_bytes, want, total, work,
+	       least;
 	int64_t wide = tile_step(p, c->n), n;
 
 	for (int i = c->n + 1; i < c->count; i++)
@@ -221,11 +222,14 @@ static void choose_tasks(struct planner *p)
 	for (int i = 0; i < c->n; i++)
 		batch *= (double)p->extent[i];
 	b_bytes = columns * p->k_total * 4 / c->mac->k;
-	total = batch * rows * columns * p->k_total;
+	/* one row waits for B: reading a weight takes as long as two multiply-adds */
+	work = (rows < 2 ? 2 : rows) * p->k_total;
+	total = batch * work * columns;
 	/* panels of all batches: each is read once in a run, as far away as if they were one matrix */
 	p->plan.prefetch = p->plan.packed >= 0 && batch * b_bytes > (double)p->t->l2 / 2;
 	want = total / 32;
-	want = want < 3e5 ? 3e5 : want > 3e6 ? 3e6 : want; /* multiply-adds in a task */
+	least = total / 2 < 3e5 ? total / 2 : 3e5;
+	want = want < least ? least : want > 3e6 ? 3e6 : want; /* multiply-adds in a task */
 	for (int i = 0; i < c->n; i++)
 		if (!dim_is(contract_extent(p->k, c, i), 1))
 			add_task(p, i, 1);
@@ -233,7 +237,7 @@ static void choose_tasks(struct planner *p)
 		cut_rows(p, want / (columns * p->k_total));
 		return;
 	}
-	n = (int64_t)(want / (rows * p->k_total * (double)wide));
+	n = (int64_t)(want / (work * (double)wide));
 	n = n < 1 ? 1 : n;
 	if (n * wide < p->extent[c->n] || !dim_is_const(contract_extent(p->k, c, c->n)))
 		add_task(p, c->n, n * wide);

@@ -237,11 +237,12 @@ static void call_kernel(struct run_emitter *r, const struct site *s)
 		     f = kernel_function(r, s->function);
 	LLVMValueRef whole[6] = {r->frame,        r->buffers, words,
 				 const_i64(e, 0), tasks,      const_i64(e, 0)};
-	LLVMValueRef fork[5] = {r->frame, f, r->buffers, words, tasks};
-	LLVMTypeRef types[5] = {e->ptr, e->ptr, e->ptr, e->ptr, e->i64};
+	LLVMValueRef fork[6] = {r->frame, f,    r->buffers, const_i32(e, s->abi.buffer_count),
+				words,    tasks};
+	LLVMTypeRef types[6] = {e->ptr, e->ptr, e->ptr, e->i32, e->ptr, e->i64};
 
 	if (s->forks && !dim_is(s->abi.tasks, 1))
-		call_runtime(r, "hone_rt_fork", 5, fork, types, e->void_);
+		call_runtime(r, "hone_rt_fork", 6, fork, types, e->void_);
 	else
 		LLVMBuildCall2(e->builder, r->kernel_type, f, whole, 6, "");
 }

@@ -44,7 +44,7 @@ struct meeting {
 /* A chunk that ends only when every thread has one: so that the time is that of reaching the others and back. */
 static void meet(void *arg, int64_t chunk, int32_t worker)
 {
-	struct meeting *m = arg;
+	struct meeting *m = *(struct meeting **)arg;
 
 	(void)chunk;
 	(void)worker;
@@ -59,13 +59,13 @@ static double fork_us(struct pool *p, int threads, int runs, useconds_t pause_us
 	double *times = malloc((size_t)runs * sizeof(*times)), result;
 
 	for (int i = 0; i < runs; i++) {
-		struct meeting m = {0, threads};
+		struct meeting m = {0, threads}, *at = &m;
 		double start;
 
 		if (pause_us)
 			usleep(pause_us);
 		start = now_us();
-		rt_pool_run(p, threads, meet, &m);
+		rt_pool_run(p, threads, meet, &at, sizeof(at));
 		times[i] = now_us() - start;
 	}
 	result = median(times, runs);

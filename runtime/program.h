@@ -131,8 +131,8 @@ int32_t hone_rt_reserve(struct hone_frame *, int32_t slot, int64_t bytes);
 int32_t hone_rt_output(struct hone_frame *, int32_t io, const void *data, int64_t bytes);
 
 /* Runs kernel tasks 0..tasks-1, on several threads when the context has them. */
-void hone_rt_fork(struct hone_frame *, hone_kernel_fn *, void *const *buffers, const int64_t *words,
-		  int64_t tasks);
+void hone_rt_fork(struct hone_frame *, hone_kernel_fn *, void *const *buffers, int32_t buffer_count,
+		  const int64_t *words, int64_t tasks);
 
 /* ---- `call` routines: what is not a loop nest ---- */
 

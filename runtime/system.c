@@ -63,11 +63,12 @@ struct pool *rt_pool_start(void *memory, uint32_t threads)
 	return NULL;
 }
 
-void rt_pool_run(struct pool *p, int64_t chunks, pool_fn *fn, void *arg)
+void rt_pool_run(struct pool *p, int64_t chunks, pool_fn *fn, const void *arg, size_t bytes)
 {
 	(void)p;
+	(void)bytes;
 	for (int64_t i = 0; i < chunks; i++)
-		fn(arg, i, 0);
+		fn((void *)arg, i, 0);
 }
 
 void rt_pool_stop(struct pool *p) { (void)p; }

@@ -78,8 +78,8 @@ static inline int32_t run(struct hone_frame *f)
 	const float *t = f->values[T];
 	int64_t *z, count = f->words[N] * 4;
 
-	hone_rt_fork(f, scale, first, f->words, f->words[N]);
-	hone_rt_fork(f, gather, second, f->words, f->words[M]);
+	hone_rt_fork(f, scale, first, 3, f->words, f->words[N]);
+	hone_rt_fork(f, gather, second, 3, f->words, f->words[M]);
 	if (f->fail.code) {
 		f->fail.node = 1;
 		return f->fail.code;

@@ -80,7 +80,7 @@ static void contexts_run_at_the_same_time(void **state)
 
 static void count_chunk(void *arg, int64_t chunk, int32_t worker)
 {
-	int *seen = arg;
+	int *seen = *(int **)arg;
 
 	(void)worker;
 	seen[chunk]++; /* a chunk belongs to one worker: no race */
@@ -88,7 +88,7 @@ static void count_chunk(void *arg, int64_t chunk, int32_t worker)
 
 static void every_chunk_runs_once(void **state)
 {
-	int seen[16];
+	int seen[16], *at = seen;
 	void *memory = aligned_alloc(64, rt_pool_bytes(3));
 	struct pool *p = rt_pool_start(memory, 3);
 
@@ -98,7 +98,7 @@ static void every_chunk_runs_once(void **state)
 		int chunks = round % 16 + 1;
 
 		memset(seen, 0, sizeof(seen));
-		rt_pool_run(p, chunks, count_chunk, seen);
+		rt_pool_run(p, chunks, count_chunk, &at, sizeof(at));
 		for (int k = 0; k < 16; k++)
 			assert_int_equal(seen[k], k < chunks);
 	}
