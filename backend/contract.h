@@ -1,6 +1,7 @@
 /* contract.h: the contraction driver: convolutions and matrix products by register tiles.
  *   contract_match.c  which kernels are sums of products, and what their loops are for
  *   contract_plan.c   tiles, blocks of k, tasks
+ *   contract_packing.c  constants in panels, with or without their zeros
  *   contract_mac.c    multiply-adds of floats, bf16 and bytes
  *   contract_step.c   code of the sum: operands, steps of k
  *   contract_weights.c    the same for weights of few bits
@@ -68,6 +69,12 @@ int contract_bias_b(const struct contract *c);
 /* Vectors of sums of a tile: a sum of A beside each row, a row of sums of B below them, where needed. */
 int contract_width(const struct contract *c, int vectors);
 int contract_height(const struct contract *c, int rows);
+/* Whether the panels of B can leave out rows that are zero: places of k in A are known at compile time. */
+bool contract_can_be_sparse(const struct kernel *k, struct loops_info *info,
+			    const struct contract *c);
+/* Counts them, as packing_sparsity; of a contraction that can be sparse. */
+struct sparsity contract_sparsity(const struct kernel *k, struct loops_info *info,
+				  const struct contract *c, double least);
 /* Whether an address moves with the axis. */
 bool contract_uses(struct loops_info *info, const struct access *a, int axis);
 dim contract_extent(const struct kernel *k, const struct contract *c, int loop);

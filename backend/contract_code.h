@@ -14,8 +14,9 @@ struct coder {
 	struct contract c;
 	const struct contract_plan *plan;
 	struct tile tile;
-	LLVMValueRef tail;             /* mask of the last vector of a partial tile */
-	LLVMValueRef panel;            /* of the tile's first column; NULL: B is not packed */
+	LLVMValueRef tail; /* mask of the last vector of a partial tile */
+	LLVMValueRef
+		panel; /* of the tile's first column (sparse: its packing_entry); NULL: B is not packed */
 	LLVMValueRef k_low, k_high;    /* of the pass */
 	LLVMValueRef first, last;      /* whether the pass is; NULL: there is only one */
 	LLVMValueRef waiting;          /* address of a variable: where the tile's sums wait */
@@ -30,7 +31,7 @@ struct coder {
 
 /* A vector of sums. */
 LLVMTypeRef contract_sum_type(struct coder *c);
-/* Bytes from one panel of 16 columns to the next. */
+/* Bytes from one panel of 16 columns to the next; sparse: from one packing_entry to the next. */
 int64_t contract_panel_bytes(const struct coder *c);
 LLVMValueRef contract_offset(struct coder *c, LLVMValueRef base, LLVMValueRef bytes);
 LLVMValueRef contract_displaced(struct coder *c, LLVMValueRef base, int64_t bytes);
@@ -54,6 +55,10 @@ void contract_unpack(struct coder *c);
 LLVMValueRef contract_block_at(struct coder *c, int depth, LLVMValueRef index);
 /* The same without blocks, in steps of the kind of multiply-add. */
 void contract_inner_sum(struct coder *c, LLVMValueRef panel, LLVMValueRef low, LLVMValueRef high);
+/* The sum over sparse panels. */
+void contract_sparse_sum(struct coder *c);
+/* Adds a * b, the parts of elements of both. */
+void contract_add(struct coder *c, const LLVMValueRef *a, const LLVMValueRef *b, LLVMValueRef *sum);
 /* The sums of columns of B of vector u of the tile, as they stand with the panel. */
 LLVMValueRef contract_column_sums(struct coder *c, int u);
 

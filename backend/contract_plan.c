@@ -12,11 +12,13 @@ struct planner {
 	struct contract c;
 	struct contract_plan plan;
 	int64_t extent[CONTRACT_LOOPS_MAX]; /* of the loops; a guess where symbolic */
-	double k_total;
-	int64_t row_bytes; /* from a row of A to the next; 0 where not known */
+	double k_total;                     /* rows of B that a column meets */
+	double adds;                        /* multiply-adds of vectors in a cycle */
+	double density;                     /* rows of a sparse B that are kept */
+	int64_t row_bytes;                  /* from a row of A to the next; 0 where not known */
 };
 
-enum { GUESS = 128, TILE_ROWS_MAX = 14, UNPACK_ROWS = 64 };
+enum { GUESS = 128, TILE_ROWS_MAX = 14, SPARSE_ROWS_MAX = 28, UNPACK_ROWS = 64 };
 
 static int64_t extent_or(dim d, int64_t guess) { return dim_is_const(d) ? d->value : guess; }
 
@@ -40,20 +42,42 @@ static bool rows_collide(const struct planner *p, int rows)
 	return p->row_bytes && p->k_total > 64 && rows * distance > 6 * 4096;
 }
 
-/* Cycles of one step of k in a tile: two operations and two loads a cycle, 4 cycles from an addition to the
+/* Cycles of one step of k in a tile: two operations (p->adds) and two loads a cycle, 4 cycles from an addition to the
  * next into the same sum, 32 bytes a cycle of B from L2. */
 static double tile_cycles(const struct planner *p, int rows, int vectors)
 {
 	const struct mac *mac = p->c.mac;
 	int sums = contract_height(&p->c, rows) * contract_width(&p->c, vectors);
 	int split = mac->bits ? vectors : rows + vectors, loads = mac->bits ? mac->k * rows : rows;
-	double add = (sums * mac->work + split * mac->split) / 2.0, load = (loads + vectors) / 2.0,
-	       stream = (double)vectors * p->t->vector_bytes / 32, most = 4;
+	double add = (sums * mac->work + split * mac->split) / p->adds,
+	       load = (loads + vectors) / 2.0, stream = (double)vectors * p->t->vector_bytes / 32,
+	       most = 4;
 
 	most = add > most ? add : most;
 	most = load > most ? load : most;
 	most = stream > most ? stream : most;
 	return most + 0.25 + (rows_collide(p, rows) ? rows * 0.5 : 0);
+}
+
+/* Cycles of one step, a row of each panel. Panels share no loads, and each takes two general registers; but the rows of
+ * A, which come from L2 in full whatever is kept, stay in L1 from one panel to the next. */
+static double sparse_cycles(const struct planner *p, int rows, int vectors)
+{
+	int panels = (vectors * p->plan.lanes + PANEL - 1) / PANEL;
+	double add = rows * vectors / p->adds, load = (rows * panels + vectors + panels) / 2.0,
+	       stream = panels * (double)STEP_BYTES / 32, sweep = rows * 4 / p->density / 32,
+	       most = 4;
+
+	most = add > most ? add : most;
+	most = load > most ? load : most;
+	most = stream > most ? stream : most;
+	return most + 0.5 + sweep / 2 + (panels > 6 ? 2 * (panels - 6) : 0) +
+	       (rows_collide(p, rows) ? rows * panels : 0);
+}
+
+static double step_cycles(const struct planner *p, int rows, int vectors)
+{
+	return p->plan.sparse ? sparse_cycles(p, rows, vectors) : tile_cycles(p, rows, vectors);
 }
 
 /* Cycles of the whole contraction with this tile, remainders included. */
@@ -73,24 +97,33 @@ static double cost(const struct planner *p, int outer, int inner, int vectors)
 		int rows = (int)((i & 1 ? a % outer : outer) * (i & 2 ? b % inner : inner));
 
 		epilogue = (20.0 + rows * vectors * 3) * p->c.mac->k / p->k_total;
-		sum += (double)(times * full) * (tile_cycles(p, rows, vectors) + epilogue);
+		sum += (double)(times * full) * (step_cycles(p, rows, vectors) + epilogue);
 		if (rest)
-			sum += (double)times * (tile_cycles(p, rows, rest_vectors) + epilogue);
+			sum += (double)times * (step_cycles(p, rows, rest_vectors) + epilogue);
 	}
 	for (int i = c->n + 1; i < c->count - (outer > 1 ? 2 : 1); i++)
 		sum *= (double)p->extent[i];
 	return sum;
 }
 
+/* Registers beside the sums: of a sparse panel one row at a time is there. */
+static int spare_registers(const struct planner *p, int vectors)
+{
+	int parts = p->c.mac->parts;
+
+	if (p->plan.sparse)
+		return PANEL / p->plan.lanes + 1;
+	return p->c.mac->bits ? vectors * (p->c.b.zero ? 2 : 1) + 3 : vectors * parts + parts;
+}
+
 static bool tile_fits(const struct planner *p, int rows, int vectors)
 {
 	int64_t wide = (int64_t)vectors * p->plan.lanes;
 	bool panels = p->plan.packed < 0 || wide % PANEL == 0 || wide >= p->extent[p->c.n];
-	int parts = p->c.mac->parts,
-	    sums = contract_height(&p->c, rows) * contract_width(&p->c, vectors),
-	    others = p->c.mac->bits ? vectors * (p->c.b.zero ? 2 : 1) + 3 : vectors * parts + parts;
+	int sums = contract_height(&p->c, rows) * contract_width(&p->c, vectors);
 
-	return panels && sums + others <= registers(p->t) && sums <= COPIES_MAX;
+	return panels && sums + spare_registers(p, vectors) <= registers(p->t) &&
+	       sums <= COPIES_MAX;
 }
 
 /* Calls found(p, outer, inner, vectors) for every tile that fits the registers. */
@@ -101,7 +134,8 @@ static void each_tile(struct planner *p,
 {
 	const struct contract *c = &p->c;
 	int last = c->count - 1;
-	int64_t inner_most = is_row(c, last) ? p->extent[last] : 1;
+	int64_t inner_most = is_row(c, last) ? p->extent[last] : 1,
+		most = p->plan.sparse ? SPARSE_ROWS_MAX : TILE_ROWS_MAX;
 	bool known = is_row(c, last) && dim_is_const(contract_extent(p->k, c, last));
 
 	int64_t columns = p->extent[c->n];
@@ -111,12 +145,12 @@ static void each_tile(struct planner *p,
 	for (int v = 1; v <= 8; v++) {
 		if (v > 1 && (int64_t)(v - 1) * p->plan.lanes >= columns)
 			continue;
-		for (int r = 1; r <= TILE_ROWS_MAX && r <= inner_most; r++) {
+		for (int r = 1; r <= most && r <= inner_most; r++) {
 			if (tile_fits(p, r, v))
 				found(p, 1, r, v, self);
 			if (!known || r < inner_most || !is_row(c, last - 1))
 				continue;
-			for (int o = 2; o * r <= TILE_ROWS_MAX && o <= p->extent[last - 1]; o++)
+			for (int o = 2; o * r <= most && o <= p->extent[last - 1]; o++)
 				if (tile_fits(p, o * r, v))
 					found(p, o, r, v, self);
 		}
@@ -313,7 +347,8 @@ static void plan_unpacked(struct planner *p)
 static bool open_planner(struct planner *p, const struct kernel *k, const struct target *t,
 			 struct loops_info *info, enum contract_mac mac)
 {
-	*p = (struct planner){.k = k, .t = t, .info = info, .plan.mac = mac};
+	*p = (struct planner){
+		.k = k, .t = t, .info = info, .plan.mac = mac, .adds = 2, .density = 1};
 	if (!mac_table[mac].offered(t) || !contract_match(k, info, mac, &p->c))
 		return false;
 	for (int i = 0; i < p->c.count; i++) {
@@ -328,6 +363,39 @@ static bool open_planner(struct planner *p, const struct kernel *k, const struct
 	p->plan.prefetch_results = results_are_far(info, &p->c, p->k_total);
 	p->plan.tile_epilogue = epilogue_weight(info, &p->c) > 8;
 	return p->extent[p->c.n] >= 8 && p->k_total >= 2;
+}
+
+/* The planner of the same contraction by sparse panels; false: it has none. */
+static bool open_sparse(struct planner *p, double least)
+{
+	struct sparsity *s = &p->plan.sparsity;
+
+	if (!contract_can_be_sparse(p->k, p->info, &p->c))
+		return false;
+	*s = contract_sparsity(p->k, p->info, &p->c, least);
+	p->plan.sparse = true;
+	p->density = s->kept ? (double)s->kept / (double)s->rows : 1e-3;
+	p->k_total *= p->density;
+	return s->rows > 0;
+}
+
+/* Takes sparse panels where they are faster, by a margin for what the estimate does not see. */
+static void consider_sparse(struct planner *p)
+{
+	double best = INFINITY, dense, least = 0.1; /* zeros that are worth counting */
+	struct planner sparse = *p;
+
+	if (!open_sparse(&sparse, least))
+		return;
+	p->plan.sparsity = sparse.plan.sparsity;
+	if (sparse.density > 1 - least)
+		return;
+	if (p->t->half_wide && p->plan.lanes == PANEL)
+		p->adds = sparse.adds = 1;
+	dense = cost(p, p->plan.rows[0], p->plan.rows[1], p->plan.vectors) * p->k_total;
+	each_tile(&sparse, keep_best, &best);
+	if (best * sparse.k_total < 0.95 * dense)
+		*p = sparse;
 }
 
 bool contract_choose(struct kernel *k, const struct target *t)
@@ -347,7 +415,9 @@ bool contract_choose(struct kernel *k, const struct target *t)
 		each_tile(&p, keep_best, &best);
 	ok = ok && best < INFINITY;
 	if (ok) {
-		choose_k_step(&p);
+		consider_sparse(&p);
+		if (!p.plan.sparse)
+			choose_k_step(&p);
 		choose_tasks(&p);
 		k->plan = (struct plan){.driver = DRIVER_CONTRACT, .contract = p.plan};
 	}
@@ -371,7 +441,7 @@ static void keep_all(struct planner *p, int outer, int inner, int vectors, void 
 	one.plan.rows[1] = inner;
 	one.plan.vectors = vectors;
 	one.plan.tile_epilogue = l->count % 2;
-	if (l->count % 3 == 2 && p->c.k_count &&
+	if (l->count % 3 == 2 && p->c.k_count && !p->plan.sparse &&
 	    extent_or(p->c.k[0].extent, GUESS) > 2 * whole_step(p))
 		one.plan.k_step = p->c.k_count == 1 ? 2 * (int)whole_step(p) : 2;
 	if (l->count % 2)
@@ -383,6 +453,20 @@ static void keep_all(struct planner *p, int outer, int inner, int vectors, void 
 		l->out[l->count++] = (struct plan){.driver = DRIVER_CONTRACT, .contract = one.plan};
 }
 
+/* All tiles, and those of the other forms in which B may stand. */
+static void enumerate(struct planner *p, struct list *l)
+{
+	struct planner sparse = *p;
+
+	each_tile(p, keep_all, l);
+	if (open_sparse(&sparse, 0))
+		each_tile(&sparse, keep_all, l);
+	if (!p->c.mac->bits)
+		return;
+	plan_unpacked(p);
+	each_tile(p, keep_all, l);
+}
+
 int contract_enumerate(const struct kernel *k, const struct target *t, struct plan *out, int room)
 {
 	struct arena scratch = {0};
@@ -392,13 +476,8 @@ int contract_enumerate(const struct kernel *k, const struct target *t, struct pl
 
 	if (loops_analyze(k, &scratch, &info))
 		for (int mac = 0; mac < MAC_COUNT; mac++)
-			if (open_planner(&p, k, t, &info, (enum contract_mac)mac)) {
-				each_tile(&p, keep_all, &l);
-				if (!p.c.mac->bits)
-					continue;
-				plan_unpacked(&p);
-				each_tile(&p, keep_all, &l);
-			}
+			if (open_planner(&p, k, t, &info, (enum contract_mac)mac))
+				enumerate(&p, &l);
 	arena_free(&scratch);
 	return l.count;
 }
@@ -493,91 +572,4 @@ int64_t contract_unpacked_bytes(const struct contract *c, const struct contract_
 	int64_t panels = ((int64_t)plan->vectors * plan->lanes + PANEL - 1) / PANEL;
 
 	return plan->unpack ? panels * contract_unpacked_panel(c, plan) : 0;
-}
-
-/* ---- packing ---- */
-
-/* How the element of a packed operand moves along an axis; `by` elements of the axis share one. */
-static struct packing_axis packing_axis(struct loops_info *info, const struct access *at, int axis,
-					int64_t by)
-{
-	struct packing_axis to = {info->k->exprs->axes[axis].extent->value / by, 0};
-
-	for (int i = 0; i < at->count; i++) {
-		const struct expr *t = at->terms[i].value;
-
-		t = t->op == EXPR_DIV ? t->arg[0] : t;
-		if (t->index == axis)
-			to.stride = at->terms[i].coef->value;
-	}
-	return to;
-}
-
-/* All but the form of the elements. block: elements of k that share one of this operand's. */
-static struct packing pack_operand(const struct kernel *k, struct loops_info *info,
-				   const struct contract *c, const struct access *at, int64_t block)
-{
-	struct packing p = {.buffer = at->buffer,
-			    .type = at->type,
-			    .elements = type_count_const(&k->buffers.at[at->buffer].type),
-			    .start = at->constant->value,
-			    .columns = contract_extent(k, c, c->n)->value};
-
-	p.column_stride = packing_axis(info, at, c->loops[c->n].loop->axis, 1).stride;
-	for (int i = 0; i < c->n; i++)
-		if (contract_uses(info, c->b.at, c->loops[i].loop->axis))
-			p.batch[p.batch_count++] =
-				packing_axis(info, at, c->loops[i].loop->axis, 1);
-	for (int i = 0; i < c->sum->axis_count; i++) {
-		int axis = c->sum->axes[i];
-		bool inner = !dim_is(k->exprs->axes[axis].extent, 1) && axis == c->inner;
-
-		p.k[p.k_count++] = packing_axis(info, at, axis, inner ? block : 1);
-	}
-	return p;
-}
-
-static struct packing pack_weights(const struct kernel *k, struct loops_info *info,
-				   const struct contract *c)
-{
-	struct packing p = pack_operand(k, info, c, c->b.at, 1);
-
-	p.group = c->mac->k;
-	p.steps = c->panel_steps;
-	p.run = c->k_count ? c->k[c->k_count - 1].extent->value : 1;
-	p.sums = c->mac->integer;
-	return p;
-}
-
-/* Scales or zeros of blocks: two neighbours side by side where they are bf16, else f32. */
-static struct packing pack_factors(const struct kernel *k, struct loops_info *info,
-				   const struct contract *c, const struct access *at)
-{
-	struct packing p = pack_operand(k, info, c, at, c->b.block);
-
-	p.group = contract_factors_group(at);
-	p.widen = at->type != DT_F32 && p.group == 1;
-	p.run = contract_blocks(c);
-	p.steps = (p.run + p.group - 1) / p.group;
-	return p;
-}
-
-int contract_packings(const struct kernel *k, struct packing out[PACKINGS_MAX])
-{
-	struct arena scratch = {0};
-	struct loops_info info;
-	struct contract c;
-	int count = 0;
-
-	if (k->plan.driver != DRIVER_CONTRACT || k->plan.contract.packed < 0)
-		return 0;
-	if (!contract_analyze(k, &scratch, &info, &c))
-		BUG("kernel %s: its plan does not fit", k->name);
-	out[count++] = pack_weights(k, &info, &c);
-	if (c.b.zeros_at)
-		out[count++] = pack_factors(k, &info, &c, c.b.zeros_at);
-	if (c.b.scales_at)
-		out[count++] = pack_factors(k, &info, &c, c.b.scales_at);
-	arena_free(&scratch);
-	return count;
 }

@@ -11,6 +11,8 @@ LLVMTypeRef contract_sum_type(struct coder *c)
 
 int64_t contract_panel_bytes(const struct coder *c)
 {
+	if (c->plan->sparse)
+		return sizeof(struct packing_entry);
 	if (c->unpacked)
 		return contract_unpacked_panel(&c->weights, c->plan);
 	return (c->c.panel_steps + c->c.mac->integer) * STEP_BYTES;
@@ -157,8 +159,7 @@ static void load_a(struct coder *c, int r, int count, LLVMValueRef *part)
 
 /* ---- steps ---- */
 
-static void add_parts(struct coder *c, const LLVMValueRef *a, const LLVMValueRef *b,
-		      LLVMValueRef *sum)
+void contract_add(struct coder *c, const LLVMValueRef *a, const LLVMValueRef *b, LLVMValueRef *sum)
 {
 	for (int i = 0; i < c->c.mac->parts; i++)
 		*sum = c->c.mac->add(c->g.e, a[i], b[i], *sum);
@@ -189,7 +190,7 @@ static void multiply(struct coder *c, LLVMValueRef step, int count)
 		else
 			mac->split_a(c->g.e, ones, a);
 		for (int u = 0; u < (r < rows ? width : c->tile.vectors); u++)
-			add_parts(c, a, b[u], &c->sums[r * width + u]);
+			contract_add(c, a, b[u], &c->sums[r * width + u]);
 	}
 }
 
@@ -277,5 +278,8 @@ void contract_sum(struct coder *c)
 {
 	if (c->c.mac->bits)
 		contract_weights_begin(c);
-	sum_over(c, 0, c->panel);
+	if (c->plan->sparse)
+		contract_sparse_sum(c);
+	else
+		sum_over(c, 0, c->panel);
 }

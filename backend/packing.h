@@ -6,9 +6,18 @@
 
 enum { PANEL = 16 /* columns */, STEP_BYTES = PANEL * 4, PACKING_AXES_MAX = 12 };
 
+/* A sparse panel is found through the table in front of all of them. */
+struct packing_entry {
+	int32_t line; /* of STEP_BYTES, from the table on: where its places begin; its rows follow on a line */
+	int32_t count;
+};
+
 /* How the packed operand stands in memory: panels of 16 columns, [batch..][n / 16][k / group][16][group], zeros past
  * n and past each run of k. The group of a column has 4 bytes: an f32, two bf16, four bytes, eight elements of 4 bits.
- * Panels for products of bytes end with the sum of each column, i32[16]; unsigned bytes stand there less 128. */
+ * Panels for products of bytes end with the sum of each column, i32[16]; unsigned bytes stand there less 128.
+ *
+ * Sparse panels (f32 only) leave out rows of 16 zeros: a table of packing_entry, then of each panel the places of its
+ * rows, i32[count], and the rows, f32[count][16]. A place is what k contributes to A's index: sum of index * k. */
 struct packing {
 	int buffer; /* of the kernel; -1: nothing is packed */
 	enum dtype type;
@@ -21,11 +30,18 @@ struct packing {
 	int64_t columns, column_stride, start; /* strides in elements of the constant */
 	int batch_count, k_count;
 	struct packing_axis {
-		int64_t extent, stride;
+		int64_t extent, stride, index;
 	} batch[PACKING_AXES_MAX], k[PACKING_AXES_MAX];
+	bool sparse;
+	int64_t lines; /* of sparse panels, without the table */
 };
 int64_t packing_panel_bytes(const struct packing *p);
 int64_t packing_bytes(const struct packing *p);
+/* Lines in front of sparse panels. */
+int64_t packing_table_lines(const struct packing *p);
+/* Counts rows of 16 elements that are all zero; p: as the panels would be if they were dense, of f32. Where a sample
+ * shows less than a share of `least` zeros, that is the answer: kept == rows. */
+struct sparsity packing_sparsity(const struct packing *p, const void *from, double least);
 /* Writes the panels of a constant in order; false: write failed. */
 bool packing_write(const struct packing *p, const void *from,
 		   bool (*write)(void *self, const void *data, int64_t size), void *self);

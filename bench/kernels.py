@@ -1,7 +1,7 @@
 """kernels.py gemm|conv|rows|calls [--ort] [--threads N] [--seconds S] [--only TEXT] [HONE OPTION..]: single kernels beside their peak.
 
 Each shape is an ONNX model of its own, compiled and run like the whole models (engines.py). GFLOP/s count what the direct
-algorithm does, so Winograd may pass 100 percent. Convolutions have bias and Relu; hone's read and write channels-last as
+algorithm does on dense operands, so Winograd and sparse weights may pass 100 percent. Convolutions have bias and Relu; hone's read and write channels-last as
 in the middle of a network (transposes around the Conv that it cancels), ONNX Runtime's are NCHW. rows: bytes read and
 written against the copy bandwidth measured for the same size. calls: what run() takes around kernels. "best" is the
 fastest run, the rest are medians.
@@ -20,6 +20,7 @@ from engines import HONE, MODELS, OUT, compile_hone, make, usable
 GEMM = [(128, 768, 768), (128, 3072, 768), (512, 768, 768), (384, 768, 3072), (32, 256, 1024), (8, 768, 768),
         (1, 768, 768), (1, 3072, 768)]  # M, N, K
 GEMM_NARROW = [(128, 768, 768), (128, 3072, 768), (512, 768, 768), (8, 768, 768), (1, 3072, 768)]  # bytes, bf16
+SPARSE = [(128, 3072, 768), (1, 3072, 768), (128, 768, 3072)]  # three of four blocks of 1 x 16 are zero
 CONV = [  # kernel, stride, channels in, out, size of the input; groups
     (7, 2, 3, 64, 224), (3, 1, 64, 64, 56), (3, 1, 128, 128, 28), (3, 1, 256, 256, 14), (3, 1, 512, 512, 7),
     (3, 2, 128, 128, 56), (3, 2, 256, 256, 28), (3, 2, 512, 512, 14), (1, 1, 64, 256, 56), (1, 1, 256, 64, 56),
@@ -59,6 +60,14 @@ def gemm(shape):
     x = b.normal(m, k)
     b.node("MatMul", "x", b.const(b.normal(k, n, scale=k ** -0.5)))
     return b.save(f"kernels/gemm_{m}x{n}x{k}", x, (m, n)), x, 2 * m * n * k
+
+
+def gemm_sparse(shape):
+    m, n, k = shape
+    b = Model(1)
+    x, kept = b.normal(m, k), b.random.random((k, n // 16)) >= 0.75
+    b.node("MatMul", "x", b.const(b.normal(k, n, scale=k ** -0.5) * np.repeat(kept, 16, axis=1).astype(np.float32)))
+    return b.save(f"kernels/gemm_sparse75_{m}x{n}x{k}", x, (m, n)), x, 2 * m * n * k
 
 
 def gemm_int8(shape):
@@ -221,6 +230,7 @@ def main():
     if options.what == "conv":
         return compute_rows(CONV, lambda s: conv(s, True), lambda s: conv(s, False), peak, options)
     compute_rows(GEMM, gemm, None, peak, options)
+    compute_rows(SPARSE, gemm_sparse, None, peak, options)
     if vnni:
         compute_rows(GEMM_NARROW, gemm_int8, None, vnni, options)
     options.ort = False  # it has no product of bf16 on processors

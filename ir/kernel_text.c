@@ -192,6 +192,11 @@ static void put_contract(struct printer *p)
 		fprintf(p->out, " rows=%dx%d", plan->rows[0], plan->rows[1]);
 	if (plan->packed >= 0)
 		fprintf(p->out, " packed=%%%s", p->buffers[plan->packed]);
+	if (plan->sparse)
+		fputs(" sparse", p->out);
+	if (plan->sparsity.kept < plan->sparsity.rows && !p->key)
+		fprintf(p->out, " zeros=%.0f%%",
+			100 - 100 * (double)plan->sparsity.kept / (double)plan->sparsity.rows);
 	if (plan->unpack)
 		fputs(" unpack", p->out);
 	if (plan->k_step)

@@ -51,7 +51,12 @@ struct contract_plan {
 	enum contract_mac mac;
 	int lanes, vectors; /* columns of a tile: vectors * lanes */
 	int rows[2]; /* rows of a tile: rows[1] of the inner m axis times rows[0] of the one around it */
-	int packed; /* the buffer that is stored in panels, -1: B is read in place */
+	int packed;  /* the buffer that is stored in panels, -1: B is read in place */
+	bool sparse; /* its panels hold only those rows that are not zero, and their places in k */
+	struct sparsity {
+		int64_t rows, kept; /* rows of all panels; of them not all zero */
+		int64_t lines;      /* of 64 bytes, that kept rows and their places take */
+	} sparsity;                 /* of a constant f32 B in panels; rows 0: not looked at */
 	bool unpack; /* weights of few bits become panels of f32 in scratch memory before the rows go by */
 	int k_step;    /* iterations of the outermost k loop in one pass over the rows; 0: all */
 	bool prefetch; /* panels come from beyond L2 */

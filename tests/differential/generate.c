@@ -130,6 +130,22 @@ struct item add_input(struct generator *g, enum dtype t, int rank, const dim *di
 	return item;
 }
 
+struct item add_weights(struct generator *g, enum dtype t, int rank, const dim *dims, double mag)
+{
+	struct type type = type_make(t, rank, dims);
+	int64_t count = type_count_const(&type), width = rank ? size_of(g, dims[rank - 1]) : 1;
+	struct tensor data = {.kind = TENSOR_BYTES, .size = dtype_bytes(t, count)};
+	float *at;
+
+	if (t != DT_F32 || count < 0 || count > 64 || !draw_one_in(g, 3))
+		return add_input(g, t, rank, dims, mag);
+	data.data = at = draw_data(g, t, count, mag, 0);
+	for (int64_t i = 0; i < count; i++)
+		if ((i / width * 7 + i % width / 16 * 5) % 12 > 3)
+			at[i] = i % 3 ? 0 : -0.0F;
+	return (struct item){.v = add_const(&g->b, &type, &data), .mag = fabs(mag)};
+}
+
 struct value *add_indices(struct generator *g, int rank, const dim *dims, int64_t below)
 {
 	return add_data(g, draw_one_in(g, 3) ? DT_I32 : DT_I64, rank, dims, 0, below);

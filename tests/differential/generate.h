@@ -64,6 +64,8 @@ int64_t count_of(const struct generator *g, const struct value *v);
 double exact_limit(enum dtype t);
 /* A new input, or now and then a constant. mag < 0: reals from g->low to g->high, not whole numbers. */
 struct item add_input(struct generator *g, enum dtype t, int rank, const dim *dims, double mag);
+/* The same; now and then a constant as large as texts print, in which most blocks of 16 neighbours are zero. */
+struct item add_weights(struct generator *g, enum dtype t, int rank, const dim *dims, double mag);
 /* An integer tensor whose elements are 0..below-1. */
 struct value *add_indices(struct generator *g, int rank, const dim *dims, int64_t below);
 /* Puts v among the items; false when it is NULL (or too much). */

@@ -105,7 +105,7 @@ static bool step_matmul(struct generator *g, struct item x)
 		dims[i] = draw_one_in(g, 2) ? t->dims[i] : constant(g, 1);
 	dims[rank - 2] = t->dims[rank - 1];
 	dims[rank - 1] = constant(g, draw_size(g));
-	w = add_input(g, t->dtype, rank, dims, small(t->dtype));
+	w = add_weights(g, t->dtype, rank, dims, small(t->dtype));
 	if (!w.v || !summable(g, &x, k * w.mag) ||
 	    (double)count_of(g, x.v) * (double)size_of(g, dims[rank - 1]) > WORK_MAX)
 		return false;
@@ -151,7 +151,7 @@ static bool step_conv(struct generator *g, struct item x)
 	}
 	dims[spatial] = constant(g, channels / attrs.group);
 	dims[spatial + 1] = constant(g, attrs.group * (1 + draw_below(g, 4)));
-	w = add_input(g, t->dtype, spatial + 2, dims, small(t->dtype));
+	w = add_weights(g, t->dtype, spatial + 2, dims, small(t->dtype));
 	if (!w.v || !summable(g, &x, w.mag * (double)terms) ||
 	    count_of(g, w.v) * count_of(g, x.v) > WORK_MAX * 10)
 		return false;

@@ -158,6 +158,37 @@ static const char *const narrow_shapes[] = {
 	"yield %e }\n",
 };
 
+/* Weights that have blocks of zeros, see zero_blocks. */
+static const char *const sparse_shapes[] = {
+	"func @f(%x: f32[13,29]) -> (%y: f32[13,71]) {\n"
+	"%w: f32[29,71] = const random(3)\n"
+	"%y: f32[13,71] = matmul(%x, %w)\n",
+	"func @f(%x: f32[1,40], %b: f32[100]) -> (%y: f32[1,100]) {\n"
+	"%w: f32[40,100] = const random(3)\n"
+	"%y: f32[1,100] = group {\n"
+	"%m: f32[1,100] = matmul(%x, %w)\n"
+	"%e: f32[1,100] = map(%m, %b) (m: f32, b: f32) -> max(m + b, 0)\n"
+	"yield %e }\n",
+	"func @f(%x: f32[3,9,14]) -> (%y: f32[3,9,19]) {\n"
+	"%w: f32[3,14,19] = const random(3)\n"
+	"%y: f32[3,9,19] = matmul(%x, %w)\n",
+	"func @f(%x: f32[33,24], %r: f32[33,48]) -> (%y: f32[33,48]) {\n"
+	"%w: f32[48,24] = const random(3)\n"
+	"%y: f32[33,48] = group {\n"
+	"%t: f32[24,48] = transpose(%w) {perm=[1,0]}\n"
+	"%m: f32[33,48] = matmul(%x, %t)\n"
+	"%e: f32[33,48] = map(%m, %r) (m: f32, r: f32) -> 0.5 * m * (1 + erf(m)) + r\n"
+	"yield %e }\n",
+	"func @f(%x: f32[2,5,7,8]) -> (%y: f32[2,3,5,24]) {\n"
+	"%w: f32[3,3,8,24] = const random(3)\n"
+	"%y: f32[2,3,5,24] = conv(%x, %w)\n",
+	"func @f(%x: f32[2,5,7,24]) -> (%y: f32[2,5,7,40]) {\n"
+	"%w: f32[1,1,24,40] = const random(3)\n"
+	"%y: f32[2,5,7,40] = conv(%x, %w)\n",
+	"func @f(%x: f32[1,9,9,8]) -> (%y: f32[1,4,4,48]) {\n"
+	"%w: f32[3,3,4,48] = const random(3)\n"
+	"%y: f32[1,4,4,48] = conv(%x, %w) {stride=[2,2], group=2}\n",
+};
 /* Weights of few bits: a scale for each column, or for each block of k; with zeros, by rows of one and of many. */
 static const char *const weight_shapes[] = {
 	"func @f(%x: f32[1,61]) -> (%y: f32[1,40]) {\n"
@@ -219,6 +250,7 @@ static const char *const weight_shapes[] = {
 	"yield %m }\n",
 };
 enum {
+	SPARSE_SHAPES = sizeof(sparse_shapes) / sizeof(*sparse_shapes),
 	WEIGHT_SHAPES = sizeof(weight_shapes) / sizeof(*weight_shapes),
 	SHAPES = sizeof(shapes) / sizeof(*shapes),
 	NARROW_SHAPES = sizeof(narrow_shapes) / sizeof(*narrow_shapes)
@@ -241,6 +273,30 @@ static void tame(struct fixture *f)
 		if (f->inputs[i].dtype == HONE_BF16) /* behind the row before */
 			((uint16_t *)f->inputs[i]
 				 .data)[f->inputs[i].dims[f->inputs[i].rank - 1] * 3] = 0x7fc0;
+	}
+}
+
+/* Makes about half of the blocks of 16 neighbours zero, along the last axis of a constant and along the one before: one
+ * of them is that of the columns. */
+static void zero_blocks(struct fixture *f)
+{
+	for (struct node *n = f->g->body->first; n; n = n->next) {
+		const struct tensor *data = value_const(n->op == OP_const ? n->out[0] : NULL);
+		const struct type *t = &n->out[0]->type;
+		int64_t count = type_count_const(t), width = t->dims[t->rank - 1]->value;
+		struct tensor *own = ARENA_NEW(&f->arena, struct tensor);
+		float *at;
+
+		if (!data)
+			continue;
+		at = memcpy(arena_alloc(&f->arena, (size_t)count * 4),
+			    tensor_bytes(data, DT_F32, count, &f->arena), (size_t)count * 4);
+		for (int64_t i = 0; i < count; i++)
+			if ((i / width * 7 + i % width / 16 * 5) % 12 > 5 ||
+			    (i % width * 7 + i / width / 16 * 5) % 12 > 5)
+				at[i] = i % 2 ? -0.0F : 0;
+		*own = (struct tensor){.kind = TENSOR_BYTES, .data = at, .size = count * 4};
+		((struct attrs_const *)n->attrs)->data = own;
 	}
 }
 
@@ -270,7 +326,7 @@ static bool is_tried(int plan, int shape)
 	return !plan || (plan + shape) % SHARE == 0 || getenv("HONE_ALL_PLANS");
 }
 
-static void check_plans(struct fixture *f, const char *text, int shape)
+static void check_plans(struct fixture *f, const char *text, int shape, bool sparse)
 {
 	static struct plan plans[1000];
 	struct value *y = shape_of_text(f, text);
@@ -279,6 +335,8 @@ static void check_plans(struct fixture *f, const char *text, int shape)
 	int n;
 
 	tame(f);
+	if (sparse)
+		zero_blocks(f);
 	want = interpreted(f, y);
 	k = lower_node(f->g, y->def, &f->arena, &f->diag);
 	assert_true(plan_choose(k, &f->target, &f->diag));
@@ -305,11 +363,13 @@ static void every_plan_gives_what_the_interpreter_gives(void **state)
 		if (!level_runs(f, levels[l]))
 			continue;
 		for (int s = 0; l < LEVELS && s < SHAPES; s++)
-			check_plans(f, shapes[s], s);
+			check_plans(f, shapes[s], s, false);
 		for (int s = 0; s < NARROW_SHAPES; s++)
-			check_plans(f, narrow_shapes[s], s);
+			check_plans(f, narrow_shapes[s], s, false);
 		for (int s = 0; s < WEIGHT_SHAPES && l < LEVELS; s++)
-			check_plans(f, weight_shapes[s], s);
+			check_plans(f, weight_shapes[s], s, false);
+		for (int s = 0; s < SPARSE_SHAPES && l < LEVELS; s++)
+			check_plans(f, sparse_shapes[s], s, true);
 	}
 }
 
