@@ -15,7 +15,7 @@ enum { SMALL_BYTES = 64 << 10, ELEMS_MAX = 64 };
 struct fold {
 	struct pass_context *c;
 	bool *folds, *wants; /* by value id: a foldable node makes it; others read it */
-	bool *factors;       /* a contraction reads it, perhaps moved */
+	bool *factors;       /* a contraction or a gather reads it, perhaps moved */
 	int id_count;
 	struct {
 		struct node **at;
@@ -192,7 +192,8 @@ static bool varies(const struct node *n)
 	return n->expr && expr_any(n->expr, varies_expr, NULL);
 }
 
-/* A weight of few bits that is made numbers for a contraction, which unpacks it by itself or computes in integers. */
+/* A weight of few bits that is made numbers for a contraction, which unpacks it by itself or computes in integers; or
+ * a table of which a gather takes rows. */
 static bool unpacks_factor(const struct fold *f, const struct node *n)
 {
 	const struct value *y = n->out[0];
@@ -243,6 +244,8 @@ static void find_factors(struct fold *f, const struct region *r)
 
 		for (int i = 0; i < n->region_count; i++)
 			find_factors(f, n->regions[i]);
+		if (n->op == OP_gather)
+			f->factors[n->in[0]->id] = true;
 		if (contracts || (moves && f->factors[n->out[0]->id]))
 			for (int i = 0; i < n->in_count; i++)
 				f->factors[n->in[i]->id] = true;

@@ -116,7 +116,7 @@ static bool is_copyable(const struct grouping *g, const struct cluster *k, const
 {
 	const struct value *from = NULL;
 
-	if (k->nodes.count > COPY_NODES || g->uses[v->id] > COPY_READERS || !cluster_is_cheap(k))
+	if (k->nodes.count > COPY_NODES || !cluster_is_cheap(k))
 		return false;
 	for (int i = 0; i < k->nodes.count; i++)
 		for (int j = 0; j < k->nodes.at[i]->in_count; j++) {
@@ -128,7 +128,8 @@ static bool is_copyable(const struct grouping *g, const struct cluster *k, const
 				return false;
 			from = in;
 		}
-	return true;
+	/* weights of few bits stay so for every reader */
+	return !from || g->uses[v->id] <= COPY_READERS;
 }
 
 /* Sorts a few nodes so that each comes after those it reads. */

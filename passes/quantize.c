@@ -14,6 +14,10 @@ const struct quantize_mode quantize_modes[] = {
 	 quantize_int8_dynamic},
 	{"auto", "int8 where the outputs stay within --max-error, the other layers as they are",
 	 true, quantize_auto},
+	{"int8-weight", "weights and tables i8, all arithmetic in f32", false,
+	 quantize_int8_weight},
+	{"int4-weight", "the same in i4 with a scale for each :B weights (32)", false,
+	 quantize_int4_weight},
 	{NULL, NULL, false, NULL},
 };
 
@@ -242,6 +246,8 @@ bool pass_quantize(struct pass_context *c)
 		return diag_add(c->diag, DIAG_USAGE, (struct loc){0},
 				"--quantize %s needs inputs to calibrate on: --calibrate FILE..",
 				mode->name);
+	if (!pass_dead_code(c)) /* what was fused away is no layer */
+		return false;
 	graph_walk(c->graph, add_layer, &q);
 	if (!q.layers.count)
 		diag_add(c->diag, DIAG_WARNING, (struct loc){0},

@@ -144,4 +144,8 @@ bool quantize_int8(struct quantizing *q);         /* quantize_int8.c */
 bool quantize_int8_dynamic(struct quantizing *q); /* quantize_int8.c */
 bool quantize_auto(struct quantizing *q);         /* quantize_auto.c */
 
+/* quantize_weight.c */
+bool quantize_int8_weight(struct quantizing *q);
+bool quantize_int4_weight(struct quantizing *q);
+
 #endif
