@@ -246,6 +246,87 @@ static struct value *move_first(struct pass_context *c, struct node *n)
 	return add_map(&b, q.node->expr, DT_F32, q.node->in_count, in);
 }
 
+/* ---- quantized again ---- */
+
+/* e of a byte, its only parameter. False: it has something else in it. */
+static bool value_of_byte(const struct expr *e, int64_t byte, union scalar *out)
+{
+	union scalar arg[2];
+
+	if (e->op == EXPR_PARAM) {
+		out->i = byte;
+		return true;
+	}
+	if (e->op == EXPR_LITERAL) {
+		if (dtype_is_float(e->type))
+			out->f = e->f;
+		else
+			out->i = e->i;
+		return true;
+	}
+	if (e->op > EXPR_BITS_CAST || e->count < 1 || e->count > 2)
+		return false;
+	for (int i = 0; i < e->count; i++)
+		if (!value_of_byte(e->arg[i], byte, &arg[i]))
+			return false;
+	*out = scalar_eval(e->op, e->arg[0]->type, e->type, arg);
+	return true;
+}
+
+/* The expression of map n, with numbers in place of its operands of one element, and `data` for the one that is left.
+ * NULL: several are left. */
+static const struct expr *with_numbers(struct pass_context *c, const struct node *n, int *left,
+				       const struct expr *data)
+{
+	struct expr_pool *p = &c->graph->exprs;
+	const struct expr **with = ARENA_ARRAY(c->scratch, const struct expr *, n->in_count);
+
+	*left = -1;
+	for (int i = 0; i < n->in_count; i++) {
+		enum dtype t = dtype_compute(n->in[i]->type.dtype);
+		union scalar s;
+
+		with[i] = data;
+		if (splat_value(n->in[i], &s))
+			with[i] = dtype_is_float(t) ? expr_real(p, t, s.f) : expr_int(p, t, s.i);
+		else if (*left >= 0)
+			return NULL;
+		else
+			*left = i;
+	}
+	return *left >= 0 ? expr_bind_params(p, n->expr, with) : NULL;
+}
+
+/* %x = map(%q: u8) -> s * (q - z)  %y: u8 = map(%x) -> u8(rne(x / s) + z)   =>   %q
+ * or whatever gives the same byte for each. */
+static struct value *quantize_again(struct pass_context *c, struct node *n)
+{
+	struct dequantized q;
+	const struct expr *e;
+	enum dtype t = n->out[0]->type.dtype;
+	int left, inner;
+	int low = t == DT_I8 ? -128 : 0;
+
+	if (!is_byte_type(t))
+		return NULL;
+	for (left = 0; left < n->in_count && !match_dequantized(n->in[left], &q);)
+		left++;
+	if (left == n->in_count || q.node->in[q.data]->type.dtype != t ||
+	    !same_dims(&q.node->in[q.data]->type, &n->out[0]->type))
+		return NULL;
+	e = with_numbers(c, q.node, &inner, expr_param(&c->graph->exprs, t, 0));
+	e = e && inner == q.data ? with_numbers(c, n, &inner, e) : NULL;
+	if (!e || inner != left)
+		return NULL;
+	for (int byte = low; byte < low + 256; byte++) {
+		union scalar y;
+
+		if (!value_of_byte(e, byte, &y) || y.i != byte)
+			return NULL;
+	}
+	return q.node->in[q.data];
+}
+
 /* ---- contractions ---- */
 
 /* A factor in integers: i32(q) - zero, and what its sums are to be multiplied by. */
@@ -375,7 +456,12 @@ static struct value *multiply_integers(struct pass_context *c, struct node *n)
 static struct value *rewrite(struct pass_context *c, struct node *n, void *self)
 {
 	(void)self;
-	return n->op == OP_matmul || n->op == OP_conv ? multiply_integers(c, n) : move_first(c, n);
+	switch (n->op) {
+	case OP_matmul:
+	case OP_conv: return multiply_integers(c, n);
+	case OP_map: return quantize_again(c, n);
+	default: return move_first(c, n);
+	}
 }
 
 bool pass_integer_products(struct pass_context *c)

@@ -60,7 +60,7 @@ use() {
 
 if use build/release --preset release; then
 	suite unit unit
-	for name in golden conformance cases symbolic exits differential abi isa cli install gates; do
+	for name in golden conformance cases symbolic exits quantize differential abi isa cli install gates; do
 		script "$name" tests/$name/run
 	done
 	for program in examples/*/test; do
