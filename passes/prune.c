@@ -3,6 +3,7 @@
  * nothing is done. docs/compress.md teaches the use, architecture.md the mechanism. */
 #include "passes/prune.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,32 +100,116 @@ static int64_t *typical_symbols(struct prune *p)
 	return symbols;
 }
 
-bool pass_prune(struct pass_context *c)
+/* One share of a sum of squares of another, as a relative error. */
+static double relative(const struct prune_error *e)
 {
-	struct prune p = {.c = c};
-	double before;
+	return e->norm > 0 ? sqrt(e->difference / e->norm) : e->difference > 0 ? INFINITY : 0;
+}
 
-	if (!c->argument)
-		return true;
-	if (!read_options(&p) || !pass_dead_code(c))
-		return false;
-	prune_separate_constants(&p);
-	prune_find_axes(&p);
-	prune_find_units(&p);
-	if (!wanted(&p))
-		return false;
-	p.symbols = typical_symbols(&p);
-	before = prune_macs(&p);
-	prune_find_consumers(&p);
-	prune_score(&p);
-	if (!prune_choose(&p))
-		return false;
-	report_change(report_section(c->report, "prune", "structured pruning"), "macs", before,
-		      prune_macs(&p));
-	if (!c->calibration)
-		diag_add(c->diag, DIAG_WARNING, (struct loc){0},
+static void report_error(struct report_section *s, const char *name, const struct prune_error *e)
+{
+	report_number(s, name, relative(e));
+}
+
+static void report_groups(const struct prune *p, struct report_section *s)
+{
+	static const char *const columns[] = {"axis", "kind", "units", "stay", NULL};
+	static const char *const kinds[UNIT_KINDS] = {"channels", "heads", "ffn"};
+	struct report_table *t = report_table(s, REPORT_TABLE, "groups", columns);
+
+	for (int i = 0; i < p->group_count; i++) {
+		const struct prune_group *g = &p->groups[i];
+		const struct prune_axis *axis = &p->axes[g->on[0].axis];
+
+		if (g->keep == g->unit_count)
+			continue;
+		report_row(t, (struct report_cell[]){
+				      {.text = arena_printf(p->c->scratch, "%s:%d",
+							    axis->value->name ? axis->value->name
+									      : "?",
+							    axis->axis)},
+				      {.text = kinds[g->kind]},
+				      {.number = g->unit_count},
+				      {.number = g->keep}});
+	}
+}
+
+static void report_result(const struct prune *p, double before, double after,
+			  const struct prune_error *plain, const struct prune_error *mended)
+{
+	struct report_section *s = report_section(p->c->report, "prune", "structured pruning");
+	const struct calibration *k = p->c->calibration;
+
+	report_change(s, "macs", before, after);
+	report_groups(p, s);
+	if (!k) {
+		diag_add(p->c->diag, DIAG_WARNING, (struct loc){0},
 			 "--prune without --calibrate: what goes was chosen by weights alone, "
 			 "nothing was "
 			 "repaired and the error is not known");
-	return prune_emit(&p);
+		return;
+	}
+	report_error(s, "error_without_repair", plain);
+	report_error(s, "error", mended);
+	if (mended->rows)
+		report_number(s, "agreement", (double)mended->agreeing / (double)mended->rows);
+	if (k->progress || p->c->report)
+		fprintf(stderr,
+			"prune: %.1f %% of the multiply-adds stay; error %.4f, %.4f without "
+			"repair\n",
+			100 * after / before, relative(mended), relative(plain));
+}
+
+static bool find(struct prune *p)
+{
+	if (!pass_dead_code(p->c))
+		return false;
+	prune_separate_constants(p);
+	prune_find_axes(p);
+	prune_find_units(p);
+	p->symbols = typical_symbols(p);
+	prune_find_consumers(p);
+	return wanted(p);
+}
+
+/* Emits, measures, repairs, measures again. */
+static bool emit_repaired(struct prune *p, double before)
+{
+	struct prune_error plain = {0}, mended = {0};
+	double after = prune_macs(p);
+
+	if (!prune_keep_whole(p) || !prune_emit(p) || !prune_measure_error(p, &plain) ||
+	    !prune_repair(p) || !prune_measure_error(p, &mended))
+		return false;
+	report_result(p, before, after, &plain, &mended);
+	return true;
+}
+
+static bool run(struct prune *p)
+{
+	const struct calibration *k = p->c->calibration;
+	double before;
+
+	if (!read_options(p) || !find(p) || (k && !prune_measure(p)))
+		return false;
+	before = prune_macs(p);
+	prune_score(p);
+	if (!prune_choose(p))
+		return false;
+	if (k)
+		return emit_repaired(p, before);
+	report_result(p, before, prune_macs(p), NULL, NULL);
+	return prune_emit(p);
+}
+
+bool pass_prune(struct pass_context *c)
+{
+	struct prune p = {.c = c};
+	bool ok;
+
+	if (!c->argument)
+		return true;
+	ok = run(&p);
+	prune_forget(&p);
+	return ok && pass_dead_code(c);
 }

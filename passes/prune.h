@@ -3,8 +3,9 @@
  *   prune_axes.c    which indices of which axes go together, by union over all operators
  *   prune_units.c   units that can be removed, in groups; multiply-adds
  *   prune_choose.c  importance, and what is removed
- *   prune_repair.c  second moments of activations, and weights by least squares from them
  *   prune_emit.c    the graph without what was removed
+ *   prune_measure.c activations and errors on calibration inputs
+ *   prune_repair.c, prune_install.c   weights that make up for what was removed
  *
  * An *element* is an index of an axis of constant size of a value. The elements that can only be removed together
  * are a *unit* (a channel, a neuron, a head); units with elements on the same axes, equally many on each, are a
@@ -38,20 +39,26 @@ struct prune_unit {
 	bool is_removed;
 };
 
-/* A contraction of a value by constant weights: y = .. x[.., k] * w[.., k, n]. */
-struct prune_consumer {
-	struct node *node;
-	int source;          /* of x */
-	int k_first, k_size; /* elements of x's last axis */
-	int n_first;         /* elements of y's last axis; -1: not tracked */
+/* What outputs differ from those of the whole model, on samples that were not used to repair. */
+struct prune_error {
+	double difference, norm; /* sums of squares */
+	int64_t rows, agreeing;  /* of outputs [N,C]: whose largest entry is the same */
 };
 
-/* What contractions read, behind pads of other axes: a matrix of rows of its last axis. */
+/* A contraction of a value by constant weights: y[..,n] = sum over k of x[..,k] * w[..,k,n]. */
+struct prune_consumer {
+	struct node *node;
+	int source;          /* of x; -1: nothing of x may go */
+	int k_first, k_size; /* elements of x's last axis */
+	int n_first;         /* the first element of y's last axis; -1: not tracked */
+};
+
+/* What contractions read, behind pads of other axes: rows of its last axis. */
 struct prune_source {
 	struct value *value;
 	int first, size; /* elements of its last axis */
-	double *moment;  /* [size,size] sums of x[i] x[j] over rows; NULL: not measured */
-	double rows;
+	/* measured: over `rows` rows, sums of x[i] and x[i]^2; NULL: not */
+	double rows, *sum, *square;
 };
 
 /* A constant that was made for a use of its own. */
@@ -81,6 +88,9 @@ struct prune {
 		int count, room;
 	} copies;
 	/* prune_choose.c, prune_repair.c */
+	struct value **whole; /* by value id: the same value in the copy of the whole model */
+	int output_count;
+	float **expected; /* [sample][output], of the whole model; malloc'ed */
 	struct {
 		struct prune_consumer *at;
 		int count, room;
@@ -119,10 +129,30 @@ void prune_score(struct prune *p);
 /* Decides which units go, and counts p->kept. False: reported. */
 bool prune_choose(struct prune *p);
 
+/* Runs the graph on the calibration inputs: sums and squares of sources, and what the outputs should be. False:
+ * reported. */
+bool prune_measure(struct prune *p);
+/* Adds what the outputs of the graph differ now. False: reported. */
+bool prune_measure_error(struct prune *p, struct prune_error *e);
+/* Frees what the measurements hold. */
+void prune_forget(struct prune *p);
+/* Copies the whole model to the end of the body, for prune_repair; dead code when it is done. False: reported. */
+bool prune_keep_whole(struct prune *p);
+/* Repairs the weights of the graph that was emitted. False: reported. */
+bool prune_repair(struct prune *p);
+
 /* Gives each use of a constant a constant of its own (the data is shared), so that what is removed for one use
  * is no matter of another. */
 void prune_separate_constants(struct prune *p);
 /* Takes what was removed out of the graph, in place: values keep their names. False: reported. */
 bool prune_emit(struct prune *p);
+
+/* n, a contraction, gets these weights, and its result `shift` beside what it gets anyway: f32, in the graph's arena. */
+void prune_install(struct prune *p, struct node *n, const float *weights, const float *shift);
+/* n is a map(%y, const) (a, b) -> a + b with a number for each entry of the last axis: the operand that is the
+ * constant. -1: it is not. */
+int prune_bias_operand(const struct node *n, const struct value *y);
+/* By value id: the only node that reads a value; NULL where there are several, or none in the body. */
+struct node **prune_find_readers(const struct prune *p);
 
 #endif

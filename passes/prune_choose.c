@@ -1,7 +1,8 @@
 /* prune_choose.c: importance, and what is removed.
  *
- * A unit's score is the share of its weights in the sums that read it: w[k,n]^2, times the mean of x[k]^2 where
- * activations were measured (Sun et al. 2023, Wanda), without them also the share in the sums that make it.
+ * A unit's score is the share of its weights in the sums that read it: w[k,n]^2, times the variance of x[k] where
+ * activations were measured (as Wanda, Sun et al. 2023, but the mean is repaired), without them also the share in the
+ * sums that make it.
  * A ratio takes the least of each group. A budget of multiply-adds takes, again and again, from the group that
  * loses the least of what is left of its score for what it saves. */
 #include "passes/prune.h"
@@ -110,15 +111,15 @@ static void score_consumer(struct prune *p, const struct prune_consumer *c)
 	const struct value *w = c->node->in[1];
 	int columns = (int)w->type.dims[w->type.rank - 1]->value;
 	double *k = calloc((size_t)c->k_size, sizeof(*k)), *n = calloc((size_t)columns, sizeof(*n));
-	const double *moment = c->source >= 0 ? p->sources.at[c->source].moment : NULL;
+	const struct prune_source *s = c->source >= 0 ? &p->sources.at[c->source] : NULL;
 
 	if (!k || !n)
 		out_of_memory((size_t)(c->k_size + columns) * sizeof(*k));
 	add_squares(p, c, k, n);
-	for (int i = 0; i < c->k_size && moment; i++)
-		k[i] *= moment[(int64_t)i * (c->k_size + 1)];
+	for (int i = 0; i < c->k_size && s && s->sum; i++)
+		k[i] *= fmax(0, s->square[i] - s->sum[i] * s->sum[i] / s->rows);
 	add_shares(p, c->k_first, k, c->k_size);
-	if (!moment)
+	if (!p->c->calibration)
 		add_shares(p, c->n_first, n, columns);
 	free(k);
 	free(n);
@@ -137,7 +138,7 @@ static int step_of(const struct prune_group *g)
 {
 	if (g->kind == UNIT_HEAD)
 		return 1;
-	return g->unit_count >= 64 ? 16 : g->unit_count >= 16 ? 8 : g->unit_count >= 8 ? 4 : 1;
+	return g->unit_count >= 64 ? 16 : g->unit_count >= 32 ? 8 : g->unit_count >= 8 ? 4 : 1;
 }
 
 /* The multiple of the step nearest to what stays, the smaller of two; at least one step. */

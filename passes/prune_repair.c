@@ -1,0 +1,333 @@
+/* prune_repair.c: weights that make up for what was removed, by least squares on calibration inputs.
+ *
+ * A copy of the whole model stays in the body for a while. Contractions that lost inputs are repaired in order, some at a
+ * time: with the rows X that they read now, and the rows T that the whole model has for what they make,
+ *
+ *	W', b' = argmin |X W' + b' - T|^2 + ridge |W' - W|^2	W: the weights, less what is gone
+ *
+ * Since X is what repaired contractions before make, errors do not add up. Of a convolution, X has the window's elements
+ * side by side. Where a residual sum follows, T takes in what the other branch is off.
+ *
+ * X'X and X'T are products that the compiled model makes itself.
+ *
+ * Source: channel pruning by least squares reconstruction (He et al. 2017, Channel Pruning for Accelerating Very Deep
+ * Neural Networks, which also repairs in order and takes residual errors into the target). */
+#include "passes/linalg.h"
+#include "passes/prune_run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	RUNS_MAX = 16,           /* about as many */
+	RUN_ELEMENTS = 48 << 20, /* of X'X and X'T in one run */
+	INPUTS_MAX = 4608        /* of a contraction that is repaired */
+};
+
+/* Ridges, of the mean of the diagonal of X'X: at least this, and more when there are few rows for the inputs. */
+static const double ridge = 1e-4, ridge_by_rows = 1e-2;
+
+/* What is repaired, and the sums over rows that it takes. */
+struct fit {
+	struct prune_consumer *consumer;
+	int inputs, outputs;
+	double rows, row_step;   /* row_step: rows in a sample */
+	double *xx, *xt, *x, *t; /* X'X [inputs,inputs], X'T [inputs,outputs], sums of X and T */
+};
+
+/* Those of one run: four probes each, in the order xx, xt, x, t. */
+struct batch {
+	struct fit *fits;
+	int count;
+};
+
+/* ---- the whole model ---- */
+
+bool prune_keep_whole(struct prune *p)
+{
+	struct graph *g = p->c->graph;
+	struct region *body = g->body;
+	struct node *last = body->last;
+	struct builder b = {.graph = g, .region = body, .diag = p->c->diag};
+
+	p->whole = ARENA_ARRAY(p->c->scratch, struct value *, g->value_count + 1);
+	for (int i = 0; i < body->param_count; i++)
+		p->whole[body->params[i]->id] = body->params[i];
+	for (struct node *n = body->first; n; n = n == last ? NULL : n->next)
+		if (!node_clone(&b, n, p->whole))
+			return false;
+	return true;
+}
+
+/* What the whole model has for v; NULL: not known. */
+static struct value *whole_of(const struct prune *p, struct value *v)
+{
+	if (v->id >= p->value_count && v->def && v->def->op == OP_map)
+		v = v->def->in[0]; /* a bias that was added */
+	return v->id < p->value_count ? p->whole[v->id] : NULL;
+}
+
+/* The same for the columns that stay; v is in the graph as it is now. */
+static struct value *whole_columns(struct prune_run *r, struct value *v)
+{
+	struct prune *p = r->p;
+	struct value *whole = whole_of(p, v), *base = v;
+	int last = v->type.rank - 1, size, count = 0, first;
+	int64_t *index;
+
+	if (!whole || whole->type.dims[last] == v->type.dims[last])
+		return whole;
+	if (v->id >= p->value_count)
+		base = v->def->in[0];
+	size = (int)whole->type.dims[last]->value;
+	first = prune_first(p, base, last);
+	index = ARENA_ARRAY(p->c->scratch, int64_t, size);
+	for (int i = 0; i < size; i++)
+		if (prune_stays(p, first + i))
+			index[count++] = i;
+	return add_gather(&r->b, 0, whole, add_ints(&r->b, DT_I64, count, index), last, 0);
+}
+
+/* ---- X and T ---- */
+
+/* The elements of a window side by side: %x slices of the operand, concatenated on the last axis. */
+static struct value *windows(struct prune_run *r, const struct node *n)
+{
+	const struct attrs_conv *a = ATTRS_OF(conv, n);
+	struct dim_pool *d = &r->p->c->graph->dims;
+	struct value *x = n->in[0], *y = n->out[0], *w = n->in[1], **parts;
+	int rank = x->type.rank, count = 1;
+	dim at[HONE_MAX_RANK], size[HONE_MAX_RANK];
+	int64_t step[HONE_MAX_RANK];
+
+	for (int i = 0; i < rank - 2; i++)
+		count *= (int)w->type.dims[i]->value;
+	parts = ARENA_ARRAY(r->p->c->scratch, struct value *, count);
+	for (int part = 0; part < count; part++) {
+		int rest = part;
+
+		for (int i = rank - 1; i >= 0; i--) {
+			bool window = i > 0 && i < rank - 1;
+			int64_t kernel = window ? w->type.dims[i - 1]->value : 1;
+			int64_t dilation = window && a->dilation.count ? a->dilation.at[i - 1] : 1;
+
+			at[i] = dim_const(d, rest % kernel * dilation);
+			rest /= (int)kernel;
+			size[i] = window ? y->type.dims[i] : x->type.dims[i];
+			step[i] = window && a->stride.count ? a->stride.at[i - 1] : 1;
+		}
+		parts[part] = add_slice(&r->b, x, at, size, step);
+		if (!parts[part])
+			return NULL;
+	}
+	return count == 1 ? parts[0] : add_concat(&r->b, rank - 1, count, parts);
+}
+
+/* The other operand of the residual sum that is the only reader of y, maybe behind a bias; NULL: there is none. */
+static struct value *residual(struct node *const *readers, struct value *y)
+{
+	struct node *n = readers[y->id];
+	int i;
+
+	while (n && prune_bias_operand(n, y) >= 0) {
+		y = n->out[0];
+		n = readers[y->id];
+	}
+	if (!n || n->op != OP_map || n->in_count != 2 || n->expr->op != EXPR_ADD ||
+	    n->expr->arg[0]->op != EXPR_PARAM || n->expr->arg[1]->op != EXPR_PARAM ||
+	    n->in[0] == n->in[1])
+		return NULL;
+	i = n->in[0] == y;
+	return type_equal(&n->in[i]->type, &y->type) && !value_const(n->in[i]) ? n->in[i] : NULL;
+}
+
+/* T: what y is in the whole model, and what the other branch of its sum lacks. */
+static struct value *target(struct prune_run *r, struct value *y, struct value *other)
+{
+	struct value *t = whole_columns(r, y), *z = other ? whole_columns(r, other) : NULL;
+
+	if (!t || !z)
+		return t;
+	return add_binary(&r->b, EXPR_ADD, t, add_binary(&r->b, EXPR_SUB, z, other));
+}
+
+static struct value *product(struct prune_run *r, struct value *x, struct value *t)
+{
+	struct value *pair[2] = {x ? add_transpose(&r->b, x, (int[]){1, 0}) : NULL, t};
+	struct node *n =
+		pair[0] && t
+			? graph_add(&r->b,
+				    &(struct node_spec){.op = OP_matmul, .in_count = 2, .in = pair})
+			: NULL;
+
+	return n ? n->out[0] : NULL;
+}
+
+static bool add_fit(struct prune_run *r, struct node *const *readers, struct fit *f)
+{
+	const struct node *n = f->consumer->node;
+	struct value *y = n->out[0];
+	struct value *x = n->op == OP_conv ? windows(r, n) : n->in[0];
+	struct value *t = target(r, y, residual(readers, y));
+
+	f->row_step = prune_row_count(r->p, y);
+	x = prune_rows(r, x);
+	t = prune_rows(r, t);
+	return prune_run_probe(r, product(r, x, x)) && prune_run_probe(r, product(r, x, t)) &&
+	       prune_run_probe(r, prune_sum_rows(r, x)) && prune_run_probe(r, prune_sum_rows(r, t));
+}
+
+static void take_fit(void *self, int sample, int probe, const hone_tensor *t)
+{
+	struct prune_run *r = self;
+	struct fit *f = &((struct batch *)r->self)->fits[probe / 4];
+	double *sums[4] = {f->xx, f->xt, f->x, f->t};
+
+	if (!prune_is_fit(r->p, sample))
+		return;
+	prune_add_to(sums[probe % 4], t);
+	f->rows += probe % 4 ? 0 : f->row_step;
+}
+
+/* ---- solutions ---- */
+
+/* x' x and x' t about the means, and the ridge, which pulls to the weights w [inputs,outputs]. */
+static bool center(struct fit *f, const float *w)
+{
+	int k = f->inputs, n = f->outputs;
+	double mean = 0, pull;
+
+	for (int i = 0; i < k; i++)
+		for (int j = 0; j <= i; j++)
+			f->xx[(int64_t)i * k + j] -= f->x[i] * f->x[j] / f->rows;
+	for (int i = 0; i < k; i++)
+		mean += f->xx[(int64_t)i * (k + 1)] / k;
+	pull = mean * (ridge + ridge_by_rows * k / f->rows);
+	for (int i = 0; i < k; i++) {
+		f->xx[(int64_t)i * (k + 1)] += pull;
+		for (int j = 0; j < n; j++)
+			f->xt[(int64_t)i * n + j] +=
+				pull * w[(int64_t)i * n + j] - f->x[i] * f->t[j] / f->rows;
+	}
+	return mean > 0;
+}
+
+/* xt becomes the weights, t what is added to each output. False: the inputs do not vary. */
+static bool solve(struct fit *f, const float *w)
+{
+	int k = f->inputs, n = f->outputs;
+
+	if (!center(f, w) || !cholesky_factor(f->xx, k))
+		return false;
+	cholesky_solve(f->xx, k, f->xt, n);
+	for (int i = 0; i < k; i++)
+		for (int j = 0; j < n; j++)
+			f->t[j] -= f->x[i] * f->xt[(int64_t)i * n + j];
+	for (int j = 0; j < n; j++)
+		f->t[j] /= f->rows;
+	return true;
+}
+
+static void finish(struct prune *p, struct fit *f)
+{
+	const struct value *w = f->consumer->node->in[1];
+	int64_t count = type_count_const(&w->type);
+	const float *from = tensor_bytes(value_const(w), DT_F32, count, p->c->scratch);
+	float *to, *shift;
+
+	if (!solve(f, from))
+		return;
+	to = ARENA_ARRAY(p->c->graph->arena, float, count);
+	shift = ARENA_ARRAY(p->c->graph->arena, float, f->outputs);
+	for (int64_t i = 0; i < count; i++)
+		to[i] = (float)f->xt[i];
+	for (int i = 0; i < f->outputs; i++)
+		shift[i] = (float)f->t[i];
+	prune_install(p, f->consumer->node, to, shift);
+}
+
+/* ---- all together ---- */
+
+static bool open_fit(struct prune_consumer *c, struct fit *f)
+{
+	const struct type *w = &c->node->in[1]->type;
+	int64_t inputs = type_count_const(w) / w->dims[w->rank - 1]->value;
+
+	if (inputs > INPUTS_MAX)
+		return false;
+	*f = (struct fit){
+		.consumer = c, .inputs = (int)inputs, .outputs = (int)w->dims[w->rank - 1]->value};
+	return true;
+}
+
+static void allocate(struct fit *f)
+{
+	f->xx = prune_numbers((int64_t)f->inputs * f->inputs, sizeof(double));
+	f->xt = prune_numbers((int64_t)f->inputs * f->outputs, sizeof(double));
+	f->x = prune_numbers(f->inputs, sizeof(double));
+	f->t = prune_numbers(f->outputs, sizeof(double));
+}
+
+static void release(struct fit *f)
+{
+	free(f->xx);
+	free(f->xt);
+	free(f->x);
+	free(f->t);
+}
+
+static bool repair_batch(struct prune *p, struct batch *b)
+{
+	struct prune_run r = prune_run_begin(p, b);
+	struct node **readers = prune_find_readers(p);
+	bool ok = true;
+
+	for (int i = 0; i < b->count; i++) {
+		allocate(&b->fits[i]);
+		ok = ok && add_fit(&r, readers, &b->fits[i]);
+	}
+	ok = ok && prune_run_all(&r, take_fit);
+	prune_run_end(&r);
+	for (int i = 0; i < b->count; i++) {
+		if (ok)
+			finish(p, &b->fits[i]);
+		release(&b->fits[i]);
+	}
+	return ok;
+}
+
+/* Whether anything of x is gone. */
+static bool lost_inputs(const struct prune *p, const struct prune_consumer *c)
+{
+	for (int i = 0; i < c->k_size; i++)
+		if (!prune_stays(p, c->k_first + i))
+			return true;
+	return false;
+}
+
+bool prune_repair(struct prune *p)
+{
+	struct fit *fits = ARENA_ARRAY(p->c->scratch, struct fit, p->consumers.count + 1);
+	int count = 0, share;
+
+	for (int i = 0; i < p->consumers.count; i++)
+		if (lost_inputs(p, &p->consumers.at[i]) &&
+		    open_fit(&p->consumers.at[i], &fits[count]))
+			count++;
+	share = (count + RUNS_MAX - 1) / RUNS_MAX;
+	for (int at = 0; at < count;) {
+		struct batch b = {.fits = fits + at};
+		int64_t elements = 0;
+
+		while (at + b.count < count && b.count < share &&
+		       (!b.count || elements < RUN_ELEMENTS)) {
+			const struct fit *f = &b.fits[b.count++];
+
+			elements += (int64_t)f->inputs * (f->inputs + f->outputs);
+		}
+		if (!repair_batch(p, &b))
+			return false;
+		at += b.count;
+	}
+	return true;
+}
