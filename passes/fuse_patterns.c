@@ -159,7 +159,9 @@ static struct value *scale_weights(struct pass_context *c, struct node *n, const
 			DT_NONE, 2, pair);
 	if (!in[1] || !type_equal(&in[1]->type, &conv->in[1]->type))
 		return NULL;
+	b.loc = conv->loc;
 	pair[0] = add_like(&b, conv, in, conv->attrs);
+	b.loc = n->loc;
 	if (!pair[0] || !a.shift)
 		return pair[0];
 	if (a.shift->op == EXPR_LITERAL)
@@ -214,6 +216,73 @@ static struct value *join_affine(struct pass_context *c, struct node *n, const i
 	return add_map(&b, expr_bind_params(p, n->expr, with), n->out[0]->type.dtype, count, in);
 }
 
+static bool is_read_once(const struct value *v, const int *uses, int use_count)
+{
+	return v->id >= use_count || uses[v->id] == 1;
+}
+
+/* Whether v is a convolution, or an affine map of one that was joined with it. */
+static bool is_convolved(const struct value *v)
+{
+	int data = v->def && v->def->op == OP_map ? data_operand(v->def) : -1;
+
+	return v->def && (v->def->op == OP_conv ||
+			  (data >= 0 && value_def(v->def->in[data], OP_conv) != NULL));
+}
+
+/* A constant along one axis of n's result at most, which `perm` made of the last one: with that axis alone, or none.
+ * NULL: it is not like that. */
+static struct value *along_last(struct builder *b, struct value *v, int rank, const int64_t *perm)
+{
+	const struct type *t = &v->type;
+	struct type flat = type_make(t->dtype, 0, NULL);
+
+	if (!value_const(v) || t->rank > rank)
+		return NULL;
+	for (int i = 0; i < t->rank; i++) {
+		if (dim_is(t->dims[i], 1))
+			continue;
+		if (flat.rank || perm[rank - t->rank + i] != rank - 1)
+			return NULL;
+		flat = type_make(t->dtype, 1, &t->dims[i]);
+	}
+	return type_equal(&flat, t) ? v : add_const(b, &flat, value_const(v));
+}
+
+/* %1 = conv(..)  %2 = transpose %1  %y = map(%2, const s: [C,1,1]) (c, s) -> c * s
+ *	=>   %3 = map(%1, s': [C]) (c, s) -> c * s  %y = transpose %3
+ * Importers of channels-first models put a transpose there: so that the scale gets to the weights before anybody looks
+ * at them. */
+static struct value *scale_first(struct pass_context *c, struct node *n, const int *uses,
+				 int use_count)
+{
+	struct builder b = build_before(c, n);
+	int data = -1, rank = n->out[0]->type.rank;
+	struct value **in = ARENA_ARRAY(c->scratch, struct value *, n->in_count);
+	const int64_t *perm;
+	struct node *moved;
+	struct affine_in a;
+
+	for (int i = 0; i < n->in_count; i++)
+		if (value_def(n->in[i], OP_transpose))
+			data = i;
+	moved = data >= 0 ? n->in[data]->def : NULL;
+	if (!moved || !same_dims(&n->in[data]->type, &n->out[0]->type) ||
+	    !is_float_type(n->out[0]) || !is_convolved(moved->in[0]) ||
+	    !is_read_once(n->in[data], uses, use_count) ||
+	    !is_read_once(moved->in[0], uses, use_count) ||
+	    !as_affine(&c->graph->exprs, n->expr, data, 0, &a))
+		return NULL;
+	perm = ATTRS_OF(transpose, moved)->perm.at;
+	for (int i = 0; i < n->in_count; i++) {
+		in[i] = i == data ? moved->in[0] : along_last(&b, n->in[i], rank, perm);
+		if (!in[i])
+			return NULL;
+	}
+	return add_transpose_perm(&b, add_map(&b, n->expr, n->out[0]->type.dtype, n->in_count, in),
+				  perm);
+}
+
 static const struct expr *third_power(struct expr_pool *p, const struct expr *e, void *self)
 {
 	(void)self;
@@ -249,6 +318,7 @@ static struct value *fuse(struct pass_context *c, struct node *n, void *self)
 		return NULL;
 	v = multiply_out(c, n);
 	v = v ? v : fuse_rows(c, n);
+	v = v ? v : scale_first(c, n, f->uses, f->use_count);
 	v = v ? v : join_affine(c, n, f->uses, f->use_count);
 	return v ? v : scale_weights(c, n, f->uses, f->use_count);
 }
