@@ -180,7 +180,7 @@ static bool run_pass(struct test *t, struct graph *g, const char *name, size_t l
 	if (pass)
 		c.argument = pass_argument(arena_printf(&t->arena, "%.*s", (int)length, name), pass,
 					   &t->arena);
-	if (c.argument && pass->tolerance == PASS_LOSSY) {
+	if (c.argument && (!strncmp(name, "early_exit", 10) || !strncmp(name, "quantize", 8))) {
 		c.calibration = &samples;
 		if (!make_samples(t, g, &samples))
 			return false;
