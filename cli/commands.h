@@ -5,6 +5,7 @@
 #include "cli/options.h"
 
 int command_compile(int argc, char **argv);
+int command_compress(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_check(int argc, char **argv);

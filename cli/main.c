@@ -9,6 +9,8 @@ const struct command commands[] = {
 	 "Compile a model to a shared library, executable, object, assembly, LLVM IR, hone IR or C "
 	 "header.",
 	 command_compile},
+	{"compress", "MODEL -o FILE.onnx [options]",
+	 "Make a model smaller and write it as ONNX again.", command_compress},
 	{"run", "MODEL --input FILE.. --output FILE..",
 	 "Run a model (.onnx, .hir or compiled .so) on inputs from files.", command_run},
 	{"bench", "MODEL [--threads 1,2] [--profile]",

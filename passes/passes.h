@@ -36,6 +36,8 @@ struct pass {
 /* Every pass, ended by a row with name NULL; and the order of the default pipeline. */
 extern const struct pass pass_table[];
 extern const char *const default_pipeline[]; /* names, ended by NULL */
+/* The part of it whose result is still close to ONNX: up to the passes that arrange the graph for kernels. In `a`. */
+const char *pipeline_for_export(struct arena *a);
 /* The first `length` bytes of name; what follows an = is no part of it. */
 const struct pass *pass_by_name(const char *name, size_t length);
 

@@ -79,6 +79,16 @@ const char *const default_pipeline[] = {
 	NULL,
 };
 
+const char *pipeline_for_export(struct arena *a)
+{
+	const char *list = "";
+
+	for (int i = 0; default_pipeline[i] && strcmp(default_pipeline[i], "layout"); i++)
+		if (strcmp(default_pipeline[i], "integer_products"))
+			list = arena_printf(a, "%s%s,", list, default_pipeline[i]);
+	return arena_printf(a, "%sdead_code", list);
+}
+
 const struct pass *pass_by_name(const char *name, size_t length)
 {
 	const char *equals = memchr(name, '=', length);

@@ -60,15 +60,17 @@ use() {
 
 if use build/release --preset release; then
 	suite unit unit
-	for name in golden conformance cases symbolic exits quantize differential abi isa cli install gates; do
+	for name in golden conformance cases symbolic exits quantize compress differential abi isa cli install gates; do
 		script "$name" tests/$name/run
 	done
+	suite conformance/export tests/conformance/run --export
 	for program in examples/*/test; do
 		script "${program%/test}" "$program"
 	done
 	if [ "${1:-}" = --full ]; then
 		suite expected examples/digits/expected.sh
 		suite large tests/large/run
+		suite compress/full tests/compress/run --full
 		suite isa/full tests/isa/run --full
 	fi
 fi

@@ -8,6 +8,7 @@
 #include "tests/conformance/conformance.h"
 
 #include "backend/compile.h"
+#include "frontend/export.h"
 #include "frontend/import.h"
 #include "frontend/tensor_pb.h"
 #include "passes/passes.h"
@@ -277,6 +278,43 @@ static bool import(struct run *r)
 	return r->graph != NULL;
 }
 
+static void *join_pieces(struct run *r, const struct exported *e, size_t *size)
+{
+	unsigned char *bytes;
+
+	*size = 0;
+	for (int i = 0; i < e->pieces.count; i++)
+		*size += e->pieces.at[i].size;
+	bytes = arena_alloc(&r->arena, *size + 1);
+	for (size_t i = 0, at = 0; i < (size_t)e->pieces.count; at += e->pieces.at[i++].size)
+		memcpy(bytes + at, e->pieces.at[i].data, e->pieces.at[i].size);
+	return bytes;
+}
+
+/* The graph of the model written as ONNX and read again. */
+static bool export_and_import(struct run *r)
+{
+	const struct pipeline_options options = {.passes = pipeline_for_export(&r->arena),
+						 .verify_each = true};
+	struct exported e;
+	struct onnx_model *again;
+	const void *bytes;
+	size_t size;
+
+	stage(r, "exporting");
+	if (!pipeline_run(r->graph, &options, &interpreter, &r->diag) ||
+	    !export_model(r->graph, &r->arena, &e, &r->diag))
+		return false;
+	stage(r, "reading what was exported");
+	bytes = join_pieces(r, &e, &size);
+	if (!model_read_bytes(bytes, size, "exported.onnx", NULL, &r->arena, &again, &r->diag))
+		return false;
+	r->graph = import_model(again, NULL, &r->arena, &r->diag);
+	model_close(again);
+	return r->graph || diag_add(&r->diag, DIAG_INTERNAL, (struct loc){0},
+				    "what was exported is not supported");
+}
+
 static bool compile_and_run(struct run *r, const struct how *how)
 {
 	const struct pipeline_options options = {.passes = how->passes, .verify_each = true};
@@ -310,7 +348,8 @@ static void explain(struct run *r)
 void case_run(const char *folder, const struct how *how, struct outcome *out)
 {
 	struct run r = {.folder = folder, .out = out};
-	bool accepted = import(&r) && inputs_fit(&r), ok = accepted && compile_and_run(&r, how);
+	bool accepted = import(&r) && inputs_fit(&r) && (!how->export || export_and_import(&r)),
+	     ok = accepted && compile_and_run(&r, how);
 
 	if (!ok)
 		explain(&r);

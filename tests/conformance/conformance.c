@@ -194,6 +194,9 @@ static bool read_options(int argc, char **argv, struct options *o)
 		if (!strcmp(argv[i], "--interpret")) {
 			o->how.interpret = true;
 			continue;
+		} else if (!strcmp(argv[i], "--export")) {
+			o->how.export = true;
+			continue;
 		} else if (!strcmp(argv[i], "--write-docs")) {
 			o->write_docs = true;
 			continue;
@@ -259,11 +262,12 @@ int main(int argc, char **argv)
 	int passed, failed;
 
 	if (!read_options(argc, argv, &o)) {
-		fprintf(stderr, "usage: conformance --data FOLDER [--only TEXT] [--interpret] "
-				"[--passes A,B] [--cpu LEVEL]\n"
-				"                   [--jobs N] [--list] [--every N] [--emulator "
-				"COMMAND [--runtime ARCHIVE]]\n"
-				"                   [--write-docs (not with --only or --every)]\n");
+		fprintf(stderr,
+			"usage: conformance --data FOLDER [--only TEXT] [--interpret] [--export] "
+			"[--passes A,B] [--cpu LEVEL]\n"
+			"                   [--jobs N] [--list] [--every N] [--emulator "
+			"COMMAND [--runtime ARCHIVE]]\n"
+			"                   [--write-docs (not with --only or --every)]\n");
 		return 2;
 	}
 	if (!target_resolve(o.cpu, NULL, &a, &target, &d)) {

@@ -24,8 +24,9 @@ struct outcome {
 
 struct how {
 	const struct target *target;
-	const char *passes;           /* NULL: the default pipeline */
-	bool interpret;               /* run the interpreter instead of native code */
+	const char *passes; /* NULL: the default pipeline */
+	bool interpret;     /* run the interpreter instead of native code */
+	bool export;        /* run what is read back of the model as `hone compress` writes it */
 	const struct exe_engine *exe; /* run executables, perhaps emulated; NULL: in-process */
 };
 
