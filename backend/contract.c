@@ -11,7 +11,7 @@
 
 static bool through_scratch(const struct coder *c)
 {
-	return c->plan->tile_epilogue || c->plan->k_step;
+	return c->plan->tile_epilogue || c->plan->k_step || c->c.mac->tiles;
 }
 
 static int n_axis(const struct coder *c) { return c->c.loops[c->c.n].loop->axis; }
@@ -48,8 +48,8 @@ LLVMValueRef contract_panel(struct coder *c, const struct access *of, int64_t pa
 
 static LLVMValueRef sums_base(struct coder *c)
 {
-	return gen_scratch(&c->g, dim_const(c->g.k->exprs->dims,
-					    contract_unpacked_bytes(&c->weights, c->plan)));
+	return gen_scratch(
+		&c->g, dim_const(c->g.k->exprs->dims, contract_sums_offset(&c->weights, c->plan)));
 }
 
 static LLVMValueRef waiting_at(struct coder *c, LLVMValueRef base, int64_t vector)
@@ -250,7 +250,8 @@ static void store_rows(struct coder *c, LLVMValueRef base)
 	for (int i = 0; i < 2; i++) {
 		if (row_axis(c, i) >= 0)
 			start[i] = axis_now(g, row_axis(c, i));
-		loop_open(g, &l[i], zero, gen_i64(g, size[i]), 1, 0, NULL);
+		loop_open(g, &l[i], zero, i && c->tile.valid ? c->tile.valid : gen_i64(g, size[i]),
+			  1, 0, NULL);
 		if (row_axis(c, i) >= 0 && size[i] > 1)
 			was[i] = axis_rebind(g, row_axis(c, i),
 					     LLVMBuildAdd(b, start[i], l[i].index, ""));
@@ -281,7 +282,10 @@ static void finish(struct coder *c, LLVMValueRef base)
 		store_block(c, c->sums, &c->sums[c->tile.outer * c->tile.inner * width_of(c)]);
 		return;
 	}
-	store_sums(c, base);
+	if (c->c.mac->tiles)
+		contract_tile_store(c, base);
+	else
+		store_sums(c, base);
 	if (c->last) {
 		then = gen_block(&c->g, "finish");
 		done = gen_block(&c->g, "done");
@@ -315,11 +319,21 @@ static void prefetch_results(struct coder *c)
 	memo_release(&c->g, mark);
 }
 
+/* Bytes of the sums of the tile. */
+static LLVMValueRef sums_bytes(struct coder *c)
+{
+	int64_t row = (int64_t)width_of(c) * c->plan->lanes * 4;
+
+	if (!c->tile.valid)
+		return gen_i64(&c->g, (int64_t)sum_count(c) * c->plan->lanes * 4);
+	return LLVMBuildMul(c->g.e->builder, c->tile.valid, gen_i64(&c->g, row), "");
+}
+
 static void emit_tile(struct coder *c, int outer, int inner)
 {
 	struct gen *g = &c->g;
 	LLVMBuilderRef b = g->e->builder;
-	LLVMValueRef base = NULL, next;
+	LLVMValueRef base = NULL;
 	int mark = memo_mark(g);
 
 	c->tile.outer = outer;
@@ -327,9 +341,12 @@ static void emit_tile(struct coder *c, int outer, int inner)
 	set_block(g, row_axis(c, 0), row_axis(c, 1), outer, inner);
 	if (c->plan->k_step)
 		base = LLVMBuildLoad2(b, g->e->ptr, c->waiting, "");
-	else if (c->plan->tile_epilogue)
+	else if (through_scratch(c))
 		base = sums_base(c);
-	begin_sums(c, base);
+	if (c->c.mac->tiles)
+		contract_tile_begin(c, base);
+	else
+		begin_sums(c, base);
 	if (c->plan->packed >= 0 && !c->unpacked)
 		c->panel = contract_panel(c, c->c.b.at, contract_panel_bytes(c));
 	if (c->plan->prefetch_results)
@@ -337,10 +354,8 @@ static void emit_tile(struct coder *c, int outer, int inner)
 	contract_sum(c);
 	memo_release(g, mark);
 	finish(c, base);
-	if (c->plan->k_step) {
-		next = waiting_at(c, base, sum_count(c));
-		LLVMBuildStore(b, next, c->waiting);
-	}
+	if (c->plan->k_step)
+		LLVMBuildStore(b, contract_offset(c, base, sums_bytes(c)), c->waiting);
 	set_block(g, -1, -1, 1, 1);
 	memo_release(g, mark);
 }
@@ -363,26 +378,49 @@ static void range_of(struct coder *c, int loop, LLVMValueRef *low, LLVMValueRef 
 
 static void emit_rows(struct coder *c, int loop, int outer);
 
-/* Iterations low..high of a row loop by `size` at a time. */
+/* Iterations low..high of a row loop by `size` at a time; part: the last of them may have fewer. */
 static void row_loop(struct coder *c, int loop, LLVMValueRef low, LLVMValueRef high, int size,
-		     int outer)
+		     int outer, bool part)
 {
 	struct gen *g = &c->g;
 	int axis = c->c.loops[loop].loop->axis;
+	bool leaf = loop == c->c.count - 1;
 	struct loop l;
 
+	if (leaf && c->c.mac->tiles && !c->one_shape && !part)
+		contract_tile_shape(c, outer, size, NULL);
 	if (!loop_open(g, &l, low, high, size, 0, NULL))
 		return;
 	axis_bind(g, axis, l.index);
-	if (loop == c->c.count - 1)
+	if (part) {
+		c->tile.valid = LLVMBuildSub(g->e->builder, high, l.index, "");
+		contract_tile_shape(c, outer, size, c->tile.valid);
+	}
+	if (leaf)
 		emit_tile(c, outer, size);
 	else
 		emit_rows(c, loop + 1, loop == c->c.count - 2 ? size : 1);
+	c->tile.valid = NULL;
 	axis_unbind(g, axis);
 	loop_close(g, &l, NULL);
 }
 
-/* Whole tiles, then what is left: one smaller tile when its size is known, else tiles of 4 rows and of 1. */
+/* What whole tiles leave of an unknown number of rows: one tile of as many rows as there are, or tiles of 4 and of 1. */
+static void remaining_rows(struct coder *c, int loop, LLVMValueRef low, LLVMValueRef high, int size,
+			   int outer)
+{
+	bool tiles = c->c.mac->tiles && loop == c->c.count - 1;
+	int smaller = tiles ? TILE_ROWS : 4;
+	LLVMValueRef whole = low;
+
+	if (size > smaller) {
+		whole = gen_round_down(&c->g, low, high, smaller);
+		row_loop(c, loop, low, whole, smaller, outer, false);
+	}
+	row_loop(c, loop, whole, high, tiles ? TILE_ROWS : 1, outer, tiles);
+}
+
+/* Whole tiles, then what is left: one smaller tile when its size is known. */
 static void emit_rows(struct coder *c, int loop, int outer)
 {
 	struct gen *g = &c->g;
@@ -400,20 +438,22 @@ static void emit_rows(struct coder *c, int loop, int outer)
 	extent = contract_extent(g->k, &c->c, loop);
 	range_of(c, loop, &low, &high);
 	whole = gen_round_down(g, low, high, size);
-	row_loop(c, loop, low, whole, size, outer);
+	row_loop(c, loop, low, whole, size, outer, false);
 	if (size == 1)
 		return;
-	if (dim_is_const(extent)) {
-		if (extent->value % size)
-			row_loop(c, loop, whole, high, (int)(extent->value % size), outer);
-		return;
-	}
-	if (size > 4) {
-		low = whole;
-		whole = gen_round_down(g, low, high, 4);
-		row_loop(c, loop, low, whole, 4, outer);
-	}
-	row_loop(c, loop, whole, high, 1, outer);
+	if (!dim_is_const(extent))
+		remaining_rows(c, loop, whole, high, size, outer);
+	else if (extent->value % size)
+		row_loop(c, loop, whole, high, (int)(extent->value % size), outer, false);
+}
+
+/* Whether all tiles have the same rows: registers need not be configured again. */
+static bool has_one_shape(const struct coder *c)
+{
+	int loop = c->c.count - 1;
+	dim extent = loop > c->c.n ? contract_extent(c->g.k, &c->c, loop) : NULL;
+
+	return !extent || (dim_is_const(extent) && extent->value % c->plan->rows[1] == 0);
 }
 
 /* The passes over k of one tile of columns. */
@@ -545,7 +585,12 @@ static void emit_task(struct gen *g, void *self)
 		axis_bind(g, c->c.sum->axes[i], gen_i64(g, 0));
 	for (int i = 0; i < c->c.k_count; i++)
 		axis_unbind(g, c->c.k[i].axis);
+	c->one_shape = has_one_shape(c);
+	if (c->c.mac->tiles && c->one_shape)
+		contract_tile_shape(c, c->plan->rows[0], c->plan->rows[1], NULL);
 	emit_batch(c, 0);
+	if (c->c.mac->tiles)
+		contract_tile_release(c);
 	for (int i = 0; i < c->c.sum->axis_count; i++)
 		axis_unbind(g, c->c.sum->axes[i]);
 	memo_release(g, mark);

@@ -5,6 +5,7 @@
  *   contract_mac.c    multiply-adds of floats, bf16 and bytes
  *   contract_step.c   code of the sum: operands, steps of k
  *   contract_weights.c    the same for weights of few bits
+ *   contract_tile.c   the same in the tile registers of AMX
  *   contract.c        code of all around it
  * Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication"; convolutions as products over
  * shifted rows: Georganas et al. 2020, "Harnessing deep learning via a single building block". */
@@ -19,6 +20,8 @@
 enum contract_role { CONTRACT_BATCH, CONTRACT_N_OUTER, CONTRACT_N, CONTRACT_M };
 
 enum { CONTRACT_LOOPS_MAX = PACKING_AXES_MAX };
+/* Bytes of scratch memory before the sums of tile registers. */
+enum { CONTRACT_TILE_SCRATCH = 64 + 4 * TILE_BYTES };
 
 /* One factor. Of sums of bytes it is i32(load) - zero, where zero does not change with k. Of weights of few bits it is
  * f32(load - zero) * scale; those of blocks of k are loads from constants, and are read from panels. */
@@ -66,6 +69,8 @@ bool contract_match(const struct kernel *k, struct loops_info *info, enum contra
 bool contract_known_zero(const struct contract_operand *o, int bias, int64_t *zero);
 int contract_bias_a(const struct contract *c); /* what is added to the elements of A */
 int contract_bias_b(const struct contract *c);
+/* Elements of the innermost k that one turn of its loop takes; what is left is taken at once. */
+int contract_turn(const struct contract *c);
 /* Vectors of sums of a tile: a sum of A beside each row, a row of sums of B below them, where needed. */
 int contract_width(const struct contract *c, int vectors);
 int contract_height(const struct contract *c, int rows);
@@ -87,6 +92,8 @@ int contract_factors_group(const struct access *at);
  * and of all; 0: it does not. */
 int64_t contract_unpacked_panel(const struct contract *c, const struct contract_plan *plan);
 int64_t contract_unpacked_bytes(const struct contract *c, const struct contract_plan *plan);
+/* Where sums begin in scratch memory: behind those panels, or what tile registers need there. */
+int64_t contract_sums_offset(const struct contract *c, const struct contract_plan *plan);
 
 /* Chooses a plan; false: k is left to another driver. */
 bool contract_choose(struct kernel *k, const struct target *t);

@@ -7,6 +7,7 @@
 struct tile {
 	int outer, inner, vectors; /* rows are outer * inner */
 	bool partial;              /* the last vector has lanes past n, masked by `tail` */
+	LLVMValueRef valid;        /* of `inner`, known when it runs; NULL: all */
 };
 
 struct coder {
@@ -20,6 +21,7 @@ struct coder {
 	LLVMValueRef k_low, k_high;    /* of the pass */
 	LLVMValueRef first, last;      /* whether the pass is; NULL: there is only one */
 	LLVMValueRef waiting;          /* address of a variable: where the tile's sums wait */
+	bool one_shape;                /* of all tiles of AMX: they are configured once a task */
 	LLVMValueRef sums[COPIES_MAX]; /* [height][width]: contract_height, contract_width */
 	/* Weights of few bits. When they were unpacked, c is the contraction by what they became. */
 	struct contract weights;
@@ -61,5 +63,17 @@ void contract_sparse_sum(struct coder *c);
 void contract_add(struct coder *c, const LLVMValueRef *a, const LLVMValueRef *b, LLVMValueRef *sum);
 /* The sums of columns of B of vector u of the tile, as they stand with the panel. */
 LLVMValueRef contract_column_sums(struct coder *c, int u);
+
+/* ---- tile registers: contract_tile.c ---- */
+
+/* Configures the registers for tiles of so many rows; valid: rows at run time, at most inner, where outer is 1; NULL:
+ * all. What they held is lost. */
+void contract_tile_shape(struct coder *c, int outer, int inner, LLVMValueRef valid);
+void contract_tile_release(struct coder *c);
+/* Sums begin with zeros, or with what the pass before left at `base`, where they are stored. */
+void contract_tile_begin(struct coder *c, LLVMValueRef base);
+void contract_tile_store(struct coder *c, LLVMValueRef base);
+/* Adds `count` elements of k, contract_turn() or what is left. step: of the tile's first panel. */
+void contract_tile_multiply(struct coder *c, LLVMValueRef step, int count);
 
 #endif

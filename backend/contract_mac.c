@@ -136,18 +136,24 @@ static LLVMValueRef i32_mul(struct emitter *e, LLVMValueRef a, LLVMValueRef b, L
 	return LLVMBuildAdd(e->builder, LLVMBuildMul(e->builder, a, b, ""), sum, "");
 }
 
+/* ---- tiles ---- */
+
+static bool has_amx(const struct target *t) { return t->amx; }
+
 const struct mac mac_table[MAC_COUNT] = {
-	[MAC_I8_DOT] = {true, DT_NONE, 4, 1, 1, 0, 0, has_vnni, whole, whole, i8_dot},
-	[MAC_I8_MADD] = {true, DT_NONE, 4, 2, 4, 2, 0, has_madd, i16_unsigned, i16_signed,
+	[MAC_I8_TILE] = {.integer = true, .tiles = true, .k = 4, .offered = has_amx},
+	[MAC_BF16_TILE] = {.storage = DT_BF16, .tiles = true, .k = 2, .offered = has_amx},
+	[MAC_I8_DOT] = {true, false, DT_NONE, 4, 1, 1, 0, 0, has_vnni, whole, whole, i8_dot},
+	[MAC_I8_MADD] = {true, false, DT_NONE, 4, 2, 4, 2, 0, has_madd, i16_unsigned, i16_signed,
 			 i16_madd},
-	[MAC_I8_MUL] = {true, DT_NONE, 4, 4, 8, 7, 0, everywhere, i32_unsigned, i32_signed,
+	[MAC_I8_MUL] = {true, false, DT_NONE, 4, 4, 8, 7, 0, everywhere, i32_unsigned, i32_signed,
 			i32_mul},
-	[MAC_BF16_DOT] = {false, DT_BF16, 2, 1, 1, 0, 0, bf16_pays, whole, whole, bf16_dot},
-	[MAC_BF16_FMA] = {false, DT_BF16, 2, 2, 2, 2, 0, everywhere, bf16_halves, bf16_halves,
-			  emit_fma},
+	[MAC_BF16_DOT] = {false, false, DT_BF16, 2, 1, 1, 0, 0, bf16_pays, whole, whole, bf16_dot},
+	[MAC_BF16_FMA] = {false, false, DT_BF16, 2, 2, 2, 2, 0, everywhere, bf16_halves,
+			  bf16_halves, emit_fma},
 	[MAC_W8_F32] =
 		{.k = 4, .parts = 1, .work = 4, .split = 12, .bits = 8, .offered = everywhere},
 	[MAC_W4_F32] =
 		{.k = 8, .parts = 1, .work = 8, .split = 16, .bits = 4, .offered = everywhere},
-	[MAC_F32] = {false, DT_NONE, 1, 1, 1, 0, 0, everywhere, whole, whole, emit_fma},
+	[MAC_F32] = {false, false, DT_NONE, 1, 1, 1, 0, 0, everywhere, whole, whole, emit_fma},
 };

@@ -9,10 +9,16 @@
 
 enum { PARTS_MAX = 4 };
 
+/* Tile registers: up to 16 rows of 64 bytes. B's rows are steps of a panel as they stand in memory. */
+enum { TILE_ROWS = 16, TILE_BYTES = TILE_ROWS * 64 };
+
 struct mac {
 	/* Sums of i32 products of bytes: of A unsigned, of B signed; whoever reads them adds 128 to signed ones of A
 	 * and subtracts it from unsigned ones of B, and takes that back from the sum. Else f32. */
 	bool integer;
+	/* The products of AMX, A's bytes of either sign: sums are in tile registers (contract_tile.c); what follows but k
+	 * and `offered` is for vectors. */
+	bool tiles;
 	enum dtype
 		storage; /* of both operands in memory: DT_BF16; DT_NONE: any that is read as f32 */
 	int k, parts;

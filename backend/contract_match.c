@@ -216,7 +216,7 @@ static bool match_operand(struct loops_info *info, const struct contract *c, con
 
 int contract_bias_a(const struct contract *c)
 {
-	return c->mac->integer && c->a.at->type == DT_I8 ? 128 : 0;
+	return c->mac->integer && !c->mac->tiles && c->a.at->type == DT_I8 ? 128 : 0;
 }
 
 int contract_bias_b(const struct contract *c)
@@ -233,6 +233,21 @@ bool contract_known_zero(const struct contract_operand *o, int bias, int64_t *ze
 		return false;
 	*zero += o->negated ? -o->zero->i : o->zero->i;
 	return true;
+}
+
+/* Tiles are cut so that k is a number of them, if that leaves half of their rows or more. */
+int contract_turn(const struct contract *c)
+{
+	int64_t n = c->k_count && c->mac->tiles ? c->k[c->k_count - 1].extent->value : 0,
+		steps = (n + c->mac->k - 1) / c->mac->k,
+		most = steps < TILE_ROWS ? steps : TILE_ROWS;
+
+	if (!c->mac->tiles)
+		return c->mac->k;
+	for (int64_t i = most; i >= TILE_ROWS / 2 && n % c->mac->k == 0; i--)
+		if (steps % i == 0)
+			return (int)i * c->mac->k;
+	return (int)(most ? most : 1) * c->mac->k;
 }
 
 int contract_width(const struct contract *c, int vectors) { return vectors + c->sums_a; }
@@ -412,7 +427,7 @@ static bool match_product(const struct kernel *k, struct loops_info *info, struc
 	if (!match_operand(info, c, a, false, &c->a) || !match_operand(info, c, b, true, &c->b))
 		return false;
 	c->constant_b = can_pack(k, c);
-	if (c->mac->bits && !c->constant_b)
+	if ((c->mac->bits || c->mac->tiles) && !c->constant_b)
 		return false;
 	c->k_count = 0;
 	if (!assign_roles(info, c, loops, count) || !add_k_loops(info, c) || !steps_fit(info, c) ||
@@ -423,7 +438,8 @@ static bool match_product(const struct kernel *k, struct loops_info *info, struc
 		return true;
 	c->sums_a = !contract_known_zero(&c->b, contract_bias_b(c), &zero) || zero;
 	c->sums_b = !contract_known_zero(&c->a, contract_bias_a(c), &zero) || zero;
-	return true;
+	/* tiles of B hold no ones to sum A with */
+	return !c->mac->tiles || !c->sums_a;
 }
 
 bool contract_match(const struct kernel *k, struct loops_info *info, enum contract_mac mac,

@@ -75,9 +75,23 @@ static double sparse_cycles(const struct planner *p, int rows, int vectors)
 	       (rows_collide(p, rows) ? rows * panels : 0);
 }
 
+/* The same in tile registers, for a step's share of a turn: a product of tiles takes a cycle for each row of A. */
+static double amx_cycles(const struct planner *p, int rows, int vectors)
+{
+	double steps = (double)contract_turn(&p->c) / p->c.mac->k, add = rows * vectors / steps,
+	       load = (rows + steps * vectors) / 2 / steps, stream = vectors * 64.0 / 48,
+	       most = add;
+
+	most = load > most ? load : most;
+	most = stream > most ? stream : most;
+	return most + 4 / steps;
+}
+
 static double step_cycles(const struct planner *p, int rows, int vectors)
 {
-	return p->plan.sparse ? sparse_cycles(p, rows, vectors) : tile_cycles(p, rows, vectors);
+	return p->plan.sparse    ? sparse_cycles(p, rows, vectors)
+	       : p->c.mac->tiles ? amx_cycles(p, rows, vectors)
+				 : tile_cycles(p, rows, vectors);
 }
 
 /* Cycles of the whole contraction with this tile, remainders included. */
@@ -91,6 +105,10 @@ static double cost(const struct planner *p, int outer, int inner, int vectors)
 
 	a = is_row(c, last - 1) && outer > 1 ? p->extent[last - 1] : 1;
 	b = is_row(c, last) ? p->extent[last] : 1;
+	if (c->mac->tiles && is_row(c, last) &&
+	    b % inner) /* registers are configured twice a row */
+		sum += 2 * 300.0 * (double)(a / outer * ((n + wide - 1) / wide)) * c->mac->k /
+		       p->k_total;
 	for (int i = 0; i < 4; i++) { /* whole and partial in both directions */
 		int64_t times =
 			(i & 1 ? a % outer > 0 : a / outer) * (i & 2 ? b % inner > 0 : b / inner);
@@ -116,12 +134,16 @@ static int spare_registers(const struct planner *p, int vectors)
 	return p->c.mac->bits ? vectors * (p->c.b.zero ? 2 : 1) + 3 : vectors * parts + parts;
 }
 
-static bool tile_fits(const struct planner *p, int rows, int vectors)
+static bool tile_fits(const struct planner *p, int outer, int inner, int vectors)
 {
+	int rows = outer * inner;
 	int64_t wide = (int64_t)vectors * p->plan.lanes;
 	bool panels = p->plan.packed < 0 || wide % PANEL == 0 || wide >= p->extent[p->c.n];
 	int sums = contract_height(&p->c, rows) * contract_width(&p->c, vectors);
 
+	if (p->c.mac->tiles) /* two tiles each way; lines of pixels are tiles of their own */
+		return outer == 1 ? inner <= 2 * TILE_ROWS && vectors <= 2
+				  : outer == 2 && inner <= TILE_ROWS && vectors <= 2;
 	return panels && sums + spare_registers(p, vectors) <= registers(p->t) &&
 	       sums <= COPIES_MAX;
 }
@@ -135,7 +157,9 @@ static void each_tile(struct planner *p,
 	const struct contract *c = &p->c;
 	int last = c->count - 1;
 	int64_t inner_most = is_row(c, last) ? p->extent[last] : 1,
-		most = p->plan.sparse ? SPARSE_ROWS_MAX : TILE_ROWS_MAX;
+		most = p->plan.sparse  ? SPARSE_ROWS_MAX
+		       : c->mac->tiles ? 2 * TILE_ROWS
+				       : TILE_ROWS_MAX;
 	bool known = is_row(c, last) && dim_is_const(contract_extent(p->k, c, last));
 
 	int64_t columns = p->extent[c->n];
@@ -146,12 +170,12 @@ static void each_tile(struct planner *p,
 		if (v > 1 && (int64_t)(v - 1) * p->plan.lanes >= columns)
 			continue;
 		for (int r = 1; r <= most && r <= inner_most; r++) {
-			if (tile_fits(p, r, v))
+			if (tile_fits(p, 1, r, v))
 				found(p, 1, r, v, self);
 			if (!known || r < inner_most || !is_row(c, last - 1))
 				continue;
 			for (int o = 2; o * r <= most && o <= p->extent[last - 1]; o++)
-				if (tile_fits(p, o * r, v))
+				if (tile_fits(p, o, r, v))
 					found(p, o, r, v, self);
 		}
 	}
@@ -174,7 +198,9 @@ static void keep_best(struct planner *p, int outer, int inner, int vectors, void
 /* Elements of k that a pass takes a multiple of. */
 static int64_t whole_step(const struct planner *p)
 {
-	return p->c.b.block ? p->c.b.block : mac_table[p->plan.mac].k;
+	return p->c.b.block      ? p->c.b.block
+	       : p->c.mac->tiles ? contract_turn(&p->c)
+				 : mac_table[p->plan.mac].k;
 }
 
 /* B's part for one tile of columns should stay in L2 while the rows go by. */
@@ -260,7 +286,8 @@ static void choose_tasks(struct planner *p)
 	work = (rows < 2 ? 2 : rows) * p->k_total;
 	total = batch * work * columns;
 	/* panels of all batches: each is read once in a run, as far away as if they were one matrix */
-	p->plan.prefetch = p->plan.packed >= 0 && batch * b_bytes > (double)p->t->l2 / 2;
+	p->plan.prefetch =
+		p->plan.packed >= 0 && !c->mac->tiles && batch * b_bytes > (double)p->t->l2 / 2;
 	want = total / 32;
 	least = total / 2 < 3e5 ? total / 2 : 3e5;
 	want = want < least ? least : want > 3e6 ? 3e6 : want; /* multiply-adds in a task */
@@ -326,14 +353,19 @@ static int choose_lanes(const struct planner *p)
 	return lanes;
 }
 
-/* Weights of few bits are unpacked in registers when that happens once, in the only tile of rows. */
-static bool unpacks(const struct planner *p)
+static double row_count(const struct planner *p)
 {
 	double rows = 1;
 
 	for (int i = p->c.n + 1; i < p->c.count; i++)
 		rows *= (double)p->extent[i];
-	return p->c.mac->bits && rows > TILE_ROWS_MAX;
+	return rows;
+}
+
+/* Weights of few bits are unpacked in registers when that happens once, in the only tile of rows. */
+static bool unpacks(const struct planner *p)
+{
+	return p->c.mac->bits && row_count(p) > TILE_ROWS_MAX;
 }
 
 /* Once unpacked, they are f32: what is planned is what the tiles do. */
@@ -360,9 +392,9 @@ static bool open_planner(struct planner *p, const struct kernel *k, const struct
 	p->row_bytes = row_bytes(info, &p->c);
 	p->plan.lanes = choose_lanes(p);
 	p->plan.packed = p->c.constant_b ? p->c.b.at->buffer : -1;
-	p->plan.prefetch_results = results_are_far(info, &p->c, p->k_total);
-	p->plan.tile_epilogue = epilogue_weight(info, &p->c) > 8;
-	return p->extent[p->c.n] >= 8 && p->k_total >= 2;
+	p->plan.prefetch_results = !p->c.mac->tiles && results_are_far(info, &p->c, p->k_total);
+	p->plan.tile_epilogue = p->c.mac->tiles || epilogue_weight(info, &p->c) > 8;
+	return p->extent[p->c.n] >= 8 && p->k_total >= 2 && (!p->c.mac->tiles || row_count(p) >= 4);
 }
 
 /* The planner of the same contraction by sparse panels; false: it has none. */
@@ -436,14 +468,16 @@ static void keep_all(struct planner *p, int outer, int inner, int vectors, void 
 {
 	struct list *l = self;
 	struct planner one = *p;
+	int turns = p->c.mac->tiles ? 1 : 2,
+	    k_step = p->c.k_count == 1 ? turns * (int)whole_step(p) : 2;
 
 	one.plan.rows[0] = outer;
 	one.plan.rows[1] = inner;
 	one.plan.vectors = vectors;
-	one.plan.tile_epilogue = l->count % 2;
+	one.plan.tile_epilogue = p->c.mac->tiles || l->count % 2;
 	if (l->count % 3 == 2 && p->c.k_count && !p->plan.sparse &&
-	    extent_or(p->c.k[0].extent, GUESS) > 2 * whole_step(p))
-		one.plan.k_step = p->c.k_count == 1 ? 2 * (int)whole_step(p) : 2;
+	    extent_or(p->c.k[0].extent, GUESS) > (p->c.mac->tiles ? k_step : turns * whole_step(p)))
+		one.plan.k_step = k_step;
 	if (l->count % 2)
 		choose_tasks(&one);
 	else
@@ -546,9 +580,13 @@ bool contract_analyze(const struct kernel *k, struct arena *a, struct loops_info
 	else if (plan->tile_epilogue)
 		sums = dim_const(d, row * tile_rows);
 	if (!dim_is(sums, 0) || plan->unpack)
-		info->scratch_bytes =
-			dim_add(d, sums, dim_const(d, contract_unpacked_bytes(c, plan)));
+		info->scratch_bytes = dim_add(d, sums, dim_const(d, contract_sums_offset(c, plan)));
 	return true;
+}
+
+int64_t contract_sums_offset(const struct contract *c, const struct contract_plan *plan)
+{
+	return contract_unpacked_bytes(c, plan) + (c->mac->tiles ? CONTRACT_TILE_SCRATCH : 0);
 }
 
 int contract_factors_group(const struct access *at) { return at->type == DT_BF16 ? 2 : 1; }

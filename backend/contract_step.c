@@ -203,15 +203,17 @@ static void k_loop(struct coder *c, int depth, LLVMValueRef panel, LLVMValueRef 
 	struct gen *g = &c->g;
 	LLVMValueRef block = c->block;
 	int mark = memo_mark(g), axis = c->c.k[depth].axis,
-	    count = contract_height(&c->c, c->tile.outer * c->tile.inner) *
-		    contract_width(&c->c, c->tile.vectors);
+	    count = c->c.mac->tiles ? 0
+				    : contract_height(&c->c, c->tile.outer * c->tile.inner) *
+					      contract_width(&c->c, c->tile.vectors);
 	bool inner = depth == c->c.k_count - 1;
 	struct loop l;
 
 	gen_hoist(g, c->c.a.load, 0, 0);
 	gen_hoist(g, c->c.b.load, 0, 0);
-	/* a part of a step, whose number of elements is known, is the only one */
-	if (loop_open(g, &l, low, high, inner && step > 1 ? c->c.mac->k : step, count, c->sums)) {
+	/* a part of a turn, whose number of elements is known, is the only one */
+	if (loop_open(g, &l, low, high, inner && step > 1 ? contract_turn(&c->c) : step, count,
+		      c->sums)) {
 		for (int i = 0; i < count; i++)
 			c->sums[i] = l.value[i];
 		axis_bind(g, axis, l.index);
@@ -224,7 +226,9 @@ static void k_loop(struct coder *c, int depth, LLVMValueRef panel, LLVMValueRef 
 		}
 		if (!inner && c->c.b.block)
 			c->block = contract_block_at(c, depth, l.index);
-		if (inner)
+		if (inner && c->c.mac->tiles)
+			contract_tile_multiply(c, panel, step);
+		else if (inner)
 			multiply(c, panel, step);
 		else
 			sum_over(c, depth + 1, panel);
@@ -237,24 +241,24 @@ static void k_loop(struct coder *c, int depth, LLVMValueRef panel, LLVMValueRef 
 	memo_release(g, mark);
 }
 
-/* Whole steps, then what is left of one. */
+/* Whole turns, then what is left of one. */
 void contract_inner_sum(struct coder *c, LLVMValueRef panel, LLVMValueRef low, LLVMValueRef high)
 {
 	struct gen *g = &c->g;
-	int depth = c->c.k_count - 1, k = c->c.mac->k;
+	int depth = c->c.k_count - 1, turn = contract_turn(&c->c);
 	dim extent = c->c.k[depth].extent;
 	LLVMValueRef whole;
 
-	if (k == 1) {
+	if (turn == 1) {
 		k_loop(c, depth, panel, low, high, 1);
 		return;
 	}
-	whole = gen_round_down(g, low, high, k);
-	k_loop(c, depth, panel, low, whole, k);
+	whole = gen_round_down(g, low, high, turn);
+	k_loop(c, depth, panel, low, whole, turn);
 	if (!dim_is_const(extent))
 		k_loop(c, depth, panel, whole, high, 1);
-	else if (extent->value % k)
-		k_loop(c, depth, panel, whole, high, (int)(extent->value % k));
+	else if (extent->value % turn)
+		k_loop(c, depth, panel, whole, high, (int)(extent->value % turn));
 }
 
 /* Loop `depth` over k and those inside. */

@@ -32,13 +32,15 @@ struct loops_plan {
 /* How products are added up. The same sums, whatever the kind: integers exactly, floats in order of k (BF16_DOT: with
  * the roundings of its instruction). backend/contract_mac.c has a row for each. */
 enum contract_mac {
-	MAC_I8_DOT,   /* four products of bytes at once */
-	MAC_I8_MADD,  /* bytes as i16, two products at once */
-	MAC_I8_MUL,   /* bytes as i32 */
-	MAC_BF16_DOT, /* two products of bf16 at once */
-	MAC_BF16_FMA, /* bf16 as f32 */
-	MAC_W8_F32,   /* weights of 8 bits, (q - zero) * scale, as f32 */
-	MAC_W4_F32,   /* of 4 bits */
+	MAC_I8_TILE,   /* products of bytes in the tile registers of AMX */
+	MAC_BF16_TILE, /* products of bf16 there */
+	MAC_I8_DOT,    /* four products of bytes at once */
+	MAC_I8_MADD,   /* bytes as i16, two products at once */
+	MAC_I8_MUL,    /* bytes as i32 */
+	MAC_BF16_DOT,  /* two products of bf16 at once */
+	MAC_BF16_FMA,  /* bf16 as f32 */
+	MAC_W8_F32,    /* weights of 8 bits, (q - zero) * scale, as f32 */
+	MAC_W4_F32,    /* of 4 bits */
 	MAC_F32,
 	MAC_COUNT
 };

@@ -15,6 +15,7 @@
 #include "ir/interp.h"
 #include "ir/text.h"
 #include "ir/verify.h"
+#include "tests/support/amx_emulator.h"
 #include "tests/support/exe_engine.h"
 #include "passes/passes.h"
 
@@ -469,6 +470,9 @@ static bool read_options(int argc, char **argv, struct options *o)
 	return argc % 2 == 1 && o->only < VARIANT_COUNT;
 }
 
+static const char *const amx_texts[] = {
+	[AMX_NONE] = "none here", [AMX_NATIVE] = "the processor's", [AMX_EMULATED] = "emulated"};
+
 int main(int argc, char **argv)
 {
 	struct options o = {.seed = 1, .count = 200, .only = -1, .cpu = "native"};
@@ -481,6 +485,8 @@ int main(int argc, char **argv)
 				"[--emulator COMMAND [--runtime ARCHIVE]]\n");
 		return 2;
 	}
+	if (strstr(o.cpu, "amx")) /* inherited by the process of each case */
+		printf("AMX: %s\n", amx_texts[amx_start()]);
 	for (int i = 0; i < o.count; i++) {
 		for (int v = 0; v < VARIANT_COUNT; v++) {
 			uint64_t seed = o.seed + (uint64_t)i;

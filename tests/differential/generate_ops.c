@@ -183,14 +183,15 @@ static struct value *centered(struct generator *g, struct value *x, dim count)
 }
 
 /* Random constants print as their seed, however large. */
-static struct value *byte_weights(struct generator *g, int rank, const dim *dims)
+static struct value *weights(struct generator *g, enum dtype t, int rank, const dim *dims,
+			     double mag)
 {
 	struct tensor data = {.kind = TENSOR_RANDOM, .seed = (uint64_t)draw_below(g, 100)};
-	struct type type = type_make(draw_byte(g), rank, dims);
+	struct type type = type_make(t, rank, dims);
 
 	return draw_one_in(g, 2) && type_count_const(&type) >= 0
 		       ? add_const(&g->b, &type, &data)
-		       : add_input(g, type.dtype, rank, dims, 0).v;
+		       : add_input(g, type.dtype, rank, dims, mag).v;
 }
 
 /* A matrix product or convolution as quantized operators make them. */
@@ -223,7 +224,7 @@ static bool step_bytes(struct generator *g, struct item x)
 	dims[rank - 1] = constant(g, draw_size(g) + (draw_one_in(g, 2) ? 13 : 0));
 	if (terms * size_of(g, dims[rank - 1]) > WORK_MAX)
 		return false;
-	w = byte_weights(g, rank, dims);
+	w = weights(g, draw_byte(g), rank, dims, 0);
 	in[1] = centered(g, w, draw_one_in(g, 2) ? dims[rank - 1] : NULL);
 	return in[0] && in[1] &&
 	       keep(g, add(g, conv ? OP_conv : OP_matmul, 2, in, conv ? &attrs : NULL), 0);
@@ -625,8 +626,7 @@ static bool inexact_bf16(struct generator *g, struct item x)
 {
 	dim inner = constant(g, 1 + draw_below(g, 90)), a[2] = {x.v->type.dims[0], inner},
 	    b[2] = {inner, constant(g, draw_size(g) + 8)};
-	struct value *in[2] = {add_input(g, DT_BF16, 2, a, -1).v,
-			       add_input(g, DT_BF16, 2, b, -1).v};
+	struct value *in[2] = {add_input(g, DT_BF16, 2, a, -1).v, weights(g, DT_BF16, 2, b, -1)};
 
 	g->judge = JUDGE_BF16;
 	return in[0] && in[1] && keep(g, add(g, OP_matmul, 2, in, NULL), 1);

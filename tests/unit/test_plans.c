@@ -3,10 +3,12 @@
 #include "tests/unit/kernel_fixture.h"
 
 #include "ir/text.h"
+#include "tests/support/amx_emulator.h"
 
-/* The last one has multiply-adds of its own: it is for the shapes that use them. */
-static const char *const levels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4", "neon",
-				     "x86-64-v4+vnni+bf16,tune=znver4"};
+/* The last two have multiply-adds of their own: they are for the shapes that use them. */
+static const char *const levels[] = {
+	"x86-64-v2",         "x86-64-v3", "x86-64-v4", "neon", "x86-64-v4+vnni+bf16,tune=znver4",
+	"x86-64-v4+vnni+amx"};
 enum { LEVELS = 4, NARROW_LEVELS = sizeof(levels) / sizeof(*levels) };
 
 /* ---- shapes ---- */
@@ -249,9 +251,42 @@ static const char *const weight_shapes[] = {
 	"%m: f32[3,4,19] = matmul(%a, %w)\n"
 	"yield %m }\n",
 };
+
+/* More than one tile of AMX each way, with and without rests. */
+static const char *const tile_shapes[] = {
+	"func @f(%x: u8[45,200]) -> (%y: i32[45,40]) {\n"
+	"%w: i8[200,40] = const random(3)\n"
+	"%y: i32[45,40] = group {\n"
+	"%a: i32[45,200] = map(%x) (a: u8) -> i32(a)\n"
+	"%b: i32[200,40] = map(%w) (a: i8) -> i32(a)\n"
+	"%m: i32[45,40] = matmul(%a, %b)\n"
+	"yield %m }\n",
+	"func @f(%x: i8[2,64,135]) -> (%y: f32[2,64,32]) {\n"
+	"%w: u8[135,32] = const random(3)\n"
+	"%y: f32[2,64,32] = group {\n"
+	"%a: i32[2,64,135] = map(%x) (a: i8) -> i32(a) + 3\n"
+	"%b: i32[135,32] = map(%w) (a: u8) -> i32(a) - 128\n"
+	"%m: i32[2,64,32] = matmul(%a, %b)\n"
+	"%e: f32[2,64,32] = map(%m) (a: i32) -> f32(a) * 0.5\n"
+	"yield %e }\n",
+	"func @f(%x: bf16[39,70]) -> (%y: bf16[39,35]) {\n"
+	"%w: bf16[70,35] = const random(3)\n"
+	"%y: bf16[39,35] = matmul(%x, %w)\n",
+	"func @f(%x: u8[1,9,20,32]) -> (%y: i32[1,7,18,24]) {\n"
+	"%w: i8[3,3,32,24] = const random(3)\n"
+	"%y: i32[1,7,18,24] = group {\n"
+	"%a: i32[1,9,20,32] = map(%x) (a: u8) -> i32(a)\n"
+	"%b: i32[3,3,32,24] = map(%w) (a: i8) -> i32(a)\n"
+	"%m: i32[1,7,18,24] = conv(%a, %b)\n"
+	"yield %m }\n",
+	"func @f(%x: bf16[1,7,9,20]) -> (%y: bf16[1,5,7,24]) {\n"
+	"%w: bf16[3,3,20,24] = const random(3)\n"
+	"%y: bf16[1,5,7,24] = conv(%x, %w)\n",
+};
 enum {
 	SPARSE_SHAPES = sizeof(sparse_shapes) / sizeof(*sparse_shapes),
 	WEIGHT_SHAPES = sizeof(weight_shapes) / sizeof(*weight_shapes),
+	TILE_SHAPES = sizeof(tile_shapes) / sizeof(*tile_shapes),
 	SHAPES = sizeof(shapes) / sizeof(*shapes),
 	NARROW_SHAPES = sizeof(narrow_shapes) / sizeof(*narrow_shapes)
 };
@@ -359,6 +394,8 @@ static void every_plan_gives_what_the_interpreter_gives(void **state)
 {
 	struct fixture *f = *state;
 
+	enum amx amx = amx_start();
+
 	for (int l = 0; l < NARROW_LEVELS; l++) {
 		if (!level_runs(f, levels[l]))
 			continue;
@@ -370,7 +407,10 @@ static void every_plan_gives_what_the_interpreter_gives(void **state)
 			check_plans(f, weight_shapes[s], s, false);
 		for (int s = 0; s < SPARSE_SHAPES && l < LEVELS; s++)
 			check_plans(f, sparse_shapes[s], s, true);
+		for (int s = 0; f->target.amx && s < TILE_SHAPES; s++)
+			check_plans(f, tile_shapes[s], s, false);
 	}
+	assert_true(amx != AMX_EMULATED || amx_emulated_count() > 0);
 }
 
 int main(void)
