@@ -67,11 +67,12 @@ typedef const struct tensor *attr_TENSOR;
 	A(normalize, INTS, axes, "!", NULL)    \
 	A(normalize, REAL, eps, "1e-05", NULL) \
 	A(normalize, BOOL, rms, "0", NULL)
-#define ATTRS_matmul(A)
+#define ATTRS_matmul(A) A(matmul, BOOL, wide, "0", NULL)
 #define ATTRS_conv(A)                     \
 	A(conv, INTS, stride, "", NULL)   \
 	A(conv, INTS, dilation, "", NULL) \
-	A(conv, INT, group, "1", NULL)
+	A(conv, INT, group, "1", NULL)    \
+	A(conv, BOOL, wide, "0", NULL)
 #define ATTRS_pool(A)                                \
 	A(pool, ENUM, kind, "!", "sum|prod|min|max") \
 	A(pool, INTS, size, "!", NULL)               \

@@ -12,16 +12,30 @@ static bool check_numeric(struct graph *g, struct node *n, struct diag *d)
 	return BAD(d, n, "operand 0 must be numeric, found %s", op_type(g, d, n->in[0]));
 }
 
+/* Sums of narrow floats are f32 and rounded when stored: wide ones are not rounded. */
+static bool result_type(struct node *n, struct diag *d, bool wide, enum dtype *t)
+{
+	*t = n->in[0]->type.dtype;
+	if (!wide)
+		return true;
+	if (!dtype_is_float(*t) || dtype_compute(*t) != DT_F32)
+		return BAD(d, n, "wide is for floats of at most 32 bits, found %s", dtype_name(*t));
+	*t = DT_F32;
+	return true;
+}
+
 /* ---- matmul ---- */
 
 bool infer_matmul(struct graph *g, struct node *n, struct diag *d)
 {
 	const struct type *a, *w;
 	dim dims[HONE_MAX_RANK];
+	enum dtype type;
 	int rank;
 
 	if (!op_begin(g, n, d) || !check_numeric(g, n, d) || !op_same_dtype(g, n, d, 0, 1) ||
-	    !op_rank(g, n, d, 0, 2, HONE_MAX_RANK) || !op_rank(g, n, d, 1, 2, HONE_MAX_RANK))
+	    !op_rank(g, n, d, 0, 2, HONE_MAX_RANK) || !op_rank(g, n, d, 1, 2, HONE_MAX_RANK) ||
+	    !result_type(n, d, ATTRS(matmul, n)->wide, &type))
 		return false;
 	a = &n->in[0]->type;
 	w = &n->in[1]->type;
@@ -43,7 +57,7 @@ bool infer_matmul(struct graph *g, struct node *n, struct diag *d)
 	if (!graph_require(g, d, n, a->dims[a->rank - 1], w->dims[w->rank - 2],
 			   "columns of operand 0 and rows of operand 1"))
 		return false;
-	return op_result(n, d, 0, a->dtype, rank, dims);
+	return op_result(n, d, 0, type, rank, dims);
 }
 
 bool lower_matmul(struct lowering *l, const struct node *n)
@@ -118,11 +132,13 @@ bool infer_conv(struct graph *g, struct node *n, struct diag *d)
 	struct dim_pool *p = &g->dims;
 	const struct type *x, *w;
 	dim dims[HONE_MAX_RANK], group;
+	enum dtype type;
 	int spatial;
 
 	if (!op_begin(g, n, d) || !check_numeric(g, n, d) || !op_same_dtype(g, n, d, 0, 1) ||
 	    !op_rank(g, n, d, 0, 2, HONE_MAX_RANK) ||
-	    !op_rank(g, n, d, 1, n->in[0]->type.rank, n->in[0]->type.rank))
+	    !op_rank(g, n, d, 1, n->in[0]->type.rank, n->in[0]->type.rank) ||
+	    !result_type(n, d, a->wide, &type))
 		return false;
 	x = &n->in[0]->type;
 	w = &n->in[1]->type;
@@ -142,7 +158,7 @@ bool infer_conv(struct graph *g, struct node *n, struct diag *d)
 		dims[i + 1] = window_out(g, x->dims[i + 1], w->dims[i], entry(a->stride, i),
 					 entry(a->dilation, i));
 	dims[spatial + 1] = w->dims[spatial + 1];
-	return op_result(n, d, 0, x->dtype, x->rank, dims);
+	return op_result(n, d, 0, type, x->rank, dims);
 }
 
 /* Output channel m is of group m / (M/group), whose input channels start at that times C/group. */

@@ -18,6 +18,7 @@ const struct quantize_mode quantize_modes[] = {
 	 quantize_int8_weight},
 	{"int4-weight", "the same in i4 with a scale for each :B weights (32)", false,
 	 quantize_int4_weight},
+	{"bf16", "products of bf16, sums and all else in f32", false, quantize_bf16},
 	{NULL, NULL, false, NULL},
 };
 

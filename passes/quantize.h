@@ -4,6 +4,7 @@
  *   quantize_static.c  models in which chosen layers are quantized, and their error
  *   quantize_range.c   ranges of activations, from calibration
  *   quantize_auto.c    mode auto: the choice of layers by an allowed error
+ *   quantize_bf16.c    mode bf16
  *
  * Quantized values stand in the IR as what they are: a constant or a map of bytes, and a map that makes numbers of
  * it again, which other passes and the code generator recognize:
@@ -147,5 +148,7 @@ bool quantize_auto(struct quantizing *q);         /* quantize_auto.c */
 /* quantize_weight.c */
 bool quantize_int8_weight(struct quantizing *q);
 bool quantize_int4_weight(struct quantizing *q);
+/* quantize_bf16.c */
+bool quantize_bf16(struct quantizing *q);
 
 #endif

@@ -95,9 +95,9 @@ static bool is_candidate(const struct node *n, struct shape *s)
 		return false;
 	w = &n->in[1]->type;
 	y = &n->out[0]->type;
-	if (!dim_is(w->dims[0], 3) || !dim_is(w->dims[1], 3) || !dim_is_const(w->dims[2]) ||
-	    !dim_is_const(w->dims[3]) || !dim_is_const(y->dims[1]) || !dim_is_const(y->dims[2]) ||
-	    y->dims[1]->value < 1 || y->dims[2]->value < 1)
+	if (w->dtype != DT_F32 || !dim_is(w->dims[0], 3) || !dim_is(w->dims[1], 3) ||
+	    !dim_is_const(w->dims[2]) || !dim_is_const(w->dims[3]) || !dim_is_const(y->dims[1]) ||
+	    !dim_is_const(y->dims[2]) || y->dims[1]->value < 1 || y->dims[2]->value < 1)
 		return false;
 	*s = (struct shape){.n = dim_is_const(y->dims[0]) ? (double)y->dims[0]->value : 1,
 			    .c = (double)w->dims[2]->value,
