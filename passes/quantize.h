@@ -132,12 +132,18 @@ bool static_build(struct static_plan *p, const bool *chosen, struct value **outp
  * all outputs of floats. errors[i] is for chosen[i]; all are measured in one go, on at most `samples` samples. */
 bool static_errors(struct static_plan *p, int count, bool *const *chosen, int samples,
 		   double *errors);
-enum { ERROR_SAMPLES = 64 }; /* for the error of a choice */
+enum {
+	ERROR_SAMPLES = 64,
+	LAYER_SAMPLES = 16
+}; /* for the error of a choice; for those of single layers */
 
-/* Prints and reports which layers are quantized, the error of that choice, and of each layer alone where known (NULL:
- * not). */
-void quantize_report(const struct static_plan *p, const bool *chosen, const double *alone,
-		     double error);
+/* The error of each layer's own result when it alone is quantized, relative to that; NaN where it cannot be. All in one
+ * go, on at most `samples` samples. */
+bool static_layer_errors(struct static_plan *p, int samples, double *errors);
+/* Prints and reports which layers are quantized, the error of that choice, and an error for each layer, of the kind that
+ * `what` names. */
+void quantize_report(const struct static_plan *p, const bool *chosen, const char *what,
+		     const double *errors, double error);
 /* Makes one of them the model. False: reported. */
 bool static_commit(struct static_plan *p, const bool *chosen);
 
@@ -146,6 +152,8 @@ bool quantize_int8_dynamic(struct quantizing *q); /* quantize_int8.c */
 bool quantize_auto(struct quantizing *q);         /* quantize_auto.c */
 
 /* quantize_weight.c */
+/* Large constant tables, rows of which are taken (embeddings), as i8 with a scale for each row. False: reported. */
+bool quantize_tables(struct quantizing *q);
 bool quantize_int8_weight(struct quantizing *q);
 bool quantize_int4_weight(struct quantizing *q);
 /* quantize_bf16.c */

@@ -5,8 +5,6 @@
 
 #include <stdlib.h>
 
-enum { TRIAL_SAMPLES = 16 }; /* for the order of the layers */
-
 static const double DEFAULT_ERROR = 0.01;
 
 struct rank {
@@ -31,7 +29,7 @@ static int rank_layers(struct static_plan *p, struct rank *ranks, double *alone)
 		if (p->activation[i] < 0)
 			continue;
 		one[i] = true;
-		if (!static_errors(p, 1, &one, TRIAL_SAMPLES, &alone[i]))
+		if (!static_errors(p, 1, &one, LAYER_SAMPLES, &alone[i]))
 			return -1;
 		one[i] = false;
 		ranks[count++] = (struct rank){i, alone[i]};
@@ -85,6 +83,6 @@ bool quantize_auto(struct quantizing *q)
 			"least that one makes is %g; raise --max-error",
 			allowed, ranks[0].error);
 	choose_first(ranks, low, chosen, layers);
-	quantize_report(&p, chosen, alone, best);
+	quantize_report(&p, chosen, "error", alone, best);
 	return static_commit(&p, chosen);
 }

@@ -47,7 +47,7 @@ bool quantize_int8_dynamic(struct quantizing *q)
 		if (!in || !layer_replace(q, l, in, quantize_weight(&b, l)))
 			return false;
 	}
-	return true;
+	return quantize_tables(q);
 }
 
 /* ---- ranges from calibration ---- */
@@ -72,7 +72,7 @@ bool quantize_int8(struct quantizing *q)
 	struct static_plan p;
 	struct range_rule rule;
 	bool *all = ARENA_ARRAY(q->c->scratch, bool, q->layers.count + 1);
-	double error;
+	double error, *errors = ARENA_ARRAY(q->c->scratch, double, q->layers.count + 1);
 
 	if (!read_rule(q, &rule))
 		return false;
@@ -82,8 +82,9 @@ bool quantize_int8(struct quantizing *q)
 		all[i] = p.activation[i] >= 0;
 	if (!p.activations.count)
 		return true;
-	if (!static_errors(&p, 1, &all, ERROR_SAMPLES, &error))
+	if (!static_errors(&p, 1, &all, ERROR_SAMPLES, &error) ||
+	    (q->c->report && !static_layer_errors(&p, LAYER_SAMPLES, errors)))
 		return false;
-	quantize_report(&p, all, NULL, error);
-	return static_commit(&p, all);
+	quantize_report(&p, all, "layer_error", errors, error);
+	return static_commit(&p, all) && quantize_tables(q);
 }

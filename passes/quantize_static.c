@@ -76,42 +76,55 @@ static struct value *now(const struct variant *v, struct value *x)
 	return v->map[x->id] ? v->map[x->id] : x;
 }
 
+/* `from`, which is the activation or its copy, in bytes and back. */
+static struct value *through_bytes(struct builder *b, const struct activation *a,
+				   struct value *from)
+{
+	float s = (a->range.high - a->range.low) / 255;
+	struct value *scale, *zero;
+
+	s = s > 0 ? s : 1; /* only zeros were seen */
+	scale = add_scalar_real(b, DT_F32, s);
+	zero = add_scalar_int(b, DT_U8, (int64_t)rintf(-a->range.low / s));
+	return add_dequantize(b, add_quantize(b, from, scale, zero), scale, zero);
+}
+
 /* Quantizes x where a chosen layer reads it. */
 static bool add_bytes_of(struct variant *v, struct value *x)
 {
 	int at = find_activation(v->p, x);
 	const struct activation *a = at >= 0 ? &v->p->activations.at[at] : NULL;
-	struct value *scale, *zero, *from = now(v, x);
 	bool wanted = false;
-	float s;
 
 	for (int i = 0; a && i < v->p->q->layers.count; i++)
 		wanted |= v->chosen[i] && v->p->activation[i] == at;
 	if (!wanted)
 		return true;
-	s = (a->range.high - a->range.low) / 255;
-	s = s > 0 ? s : 1; /* only zeros were seen */
-	scale = add_scalar_real(&v->b, DT_F32, s);
-	zero = add_scalar_int(&v->b, DT_U8, (int64_t)rintf(-a->range.low / s));
-	v->bytes[at] = add_dequantize(&v->b, add_quantize(&v->b, from, scale, zero), scale, zero);
+	v->bytes[at] = through_bytes(&v->b, a, now(v, x));
 	if (a->shared)
 		v->map[x->id] = v->bytes[at];
 	return v->bytes[at] != NULL;
 }
 
-static bool add_layer_copy(struct variant *v, int layer)
+/* The layer on bytes. NULL: reported. */
+static struct value *layer_on(struct static_plan *p, struct builder *b, int layer,
+			      struct value *bytes)
 {
-	struct static_plan *p = v->p;
 	const struct layer *l = &p->q->layers.at[layer];
-	int at = p->activation[layer];
-	struct value *in[2], *y;
+	struct value *in[2];
 
 	if (!p->weights[layer])
-		p->weights[layer] = quantize_weight(&v->b, l);
-	in[0] = move_again(&v->b, l->node->in[0], p->activations.at[at].x, v->bytes[at]);
+		p->weights[layer] = quantize_weight(b, l);
+	in[0] = move_again(b, l->node->in[0], p->activations.at[p->activation[layer]].x, bytes);
 	in[1] = p->weights[layer];
-	y = in[0] && in[1] ? add_like(&v->b, l->node, in, l->node->attrs) : NULL;
-	v->map[l->node->out[0]->id] = y;
+	return in[0] && in[1] ? add_like(b, l->node, in, l->node->attrs) : NULL;
+}
+
+static bool add_layer_copy(struct variant *v, int layer)
+{
+	struct value *y = layer_on(v->p, &v->b, layer, v->bytes[v->p->activation[layer]]);
+
+	v->map[v->p->q->layers.at[layer].node->out[0]->id] = y;
 	return y != NULL;
 }
 
@@ -213,6 +226,9 @@ static struct calibration first_samples(const struct calibration *k, int most, s
 	return part;
 }
 
+#define DIFFERENCE "(a, b) -> (f32(a) - f32(b)) * (f32(a) - f32(b))"
+#define SQUARE "(a) -> f32(a) * f32(a)"
+
 static struct value **add_probes(struct static_plan *p, int count, bool *const *chosen,
 				 struct value *const *outputs, int output_count)
 {
@@ -231,12 +247,8 @@ static struct value **add_probes(struct static_plan *p, int count, bool *const *
 
 			if (g->body->results[k] != outputs[o])
 				continue;
-			*at = i < count ? sum_of_squares(&b,
-							 "(a, b) -> (f32(a) - f32(b)) * "
-							 "(f32(a) - f32(b))",
-							 outputs[o], results[k])
-					: sum_of_squares(&b, "(a) -> f32(a) * f32(a)", outputs[o],
-							 NULL);
+			*at = i < count ? sum_of_squares(&b, DIFFERENCE, outputs[o], results[k])
+					: sum_of_squares(&b, SQUARE, outputs[o], NULL);
 			if (!*at)
 				return NULL;
 			o++;
@@ -275,12 +287,45 @@ bool static_errors(struct static_plan *p, int count, bool *const *chosen, int sa
 	return true;
 }
 
+bool static_layer_errors(struct static_plan *p, int samples, double *errors)
+{
+	struct pass_context c = *p->q->c;
+	struct calibration part = first_samples(c.calibration, samples, c.scratch);
+	struct builder b = {.graph = c.graph, .region = c.graph->body, .diag = c.diag};
+	struct value **probes = ARENA_ARRAY(c.scratch, struct value *, 2 * p->q->layers.count + 1);
+	double *sums = ARENA_ARRAY(c.scratch, double, 2 * p->q->layers.count + 1);
+	int count = 0;
+
+	for (int i = 0; i < p->q->layers.count; i++) {
+		struct value *y = p->q->layers.at[i].node->out[0], *z;
+		const struct activation *a;
+
+		if (p->activation[i] < 0)
+			continue;
+		a = &p->activations.at[p->activation[i]];
+		z = layer_on(p, &b, i, through_bytes(&b, a, a->x));
+		probes[count++] = sum_of_squares(&b, DIFFERENCE, y, z);
+		probes[count++] = sum_of_squares(&b, SQUARE, y, NULL);
+		if (!probes[count - 2] || !probes[count - 1])
+			return false;
+	}
+	c.calibration = &part;
+	if (!calibration_run(&c, count, probes, add_square, sums, NULL))
+		return false;
+	for (int i = 0, k = 0; i < p->q->layers.count; i++) {
+		errors[i] =
+			p->activation[i] < 0 ? (double)NAN : sqrt(sums[k] / (sums[k + 1] + 1e-30));
+		k += p->activation[i] < 0 ? 0 : 2;
+	}
+	return true;
+}
+
 /* ---- the end ---- */
 
-void quantize_report(const struct static_plan *p, const bool *chosen, const double *alone,
-		     double error)
+void quantize_report(const struct static_plan *p, const bool *chosen, const char *what,
+		     const double *errors, double error)
 {
-	static const char *const columns[] = {"node", "error", "macs", "choice", NULL};
+	const char *const columns[] = {"node", what, "macs", "choice", NULL};
 	const struct pass_context *c = p->q->c;
 	struct report_section *s = report_section(c->report, "quantize", "quantization");
 	struct report_table *t = report_table(s, REPORT_BARS, "sensitivity", columns);
@@ -293,12 +338,11 @@ void quantize_report(const struct static_plan *p, const bool *chosen, const doub
 		count += chosen[i];
 		bytes += chosen[i] ? l->work : 0;
 		all += l->work;
-		report_row(t, (struct report_cell[]){{.text = l->node->loc.node},
-						     {.number = alone && p->activation[i] >= 0
-									? alone[i]
-									: (double)NAN},
-						     {.number = l->work},
-						     {.text = chosen[i] ? "int8" : "f32"}});
+		report_row(t, (struct report_cell[]){
+				      {.text = l->node->loc.node},
+				      {.number = p->activation[i] >= 0 ? errors[i] : (double)NAN},
+				      {.number = l->work},
+				      {.text = chosen[i] ? "int8" : "f32"}});
 	}
 	report_number(s, "error", error);
 	report_change(s, "layers_of_floats", p->q->layers.count, p->q->layers.count - count);

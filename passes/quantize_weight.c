@@ -340,6 +340,13 @@ static bool narrow_all(struct quantizing *q, int64_t block)
 	return true;
 }
 
+bool quantize_tables(struct quantizing *q)
+{
+	struct weighing g = {.q = q};
+
+	return graph_walk(q->c->graph, narrow_table, &g);
+}
+
 bool quantize_int8_weight(struct quantizing *q)
 {
 	if (*q->option)
