@@ -76,7 +76,8 @@ def trained(folder, name):
             with open(report) as file:
                 section = json.load(file)["quantize"]
             check(f"{name}: {mode}: error {section['error']}", 0 < section["error"] < (0.01 if mode == "auto" else 0.1))
-            check(f"{name}: {mode}: a row for each layer", len(section["sensitivity"]) >= 4 and any(r.get("error", r.get("layer_error")) for r in section["sensitivity"]))
+            rows = [row.get("error", row.get("layer_error")) for row in section["sensitivity"]]
+            check(f"{name}: {mode}: a row for each layer", len(rows) >= 4 and any(rows))
         if mode == "int8":
             os.rename(library, library + ".first")
             run("compile", model, "-o", library, *words)
