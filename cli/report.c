@@ -3,6 +3,7 @@
 
 #include "cli/json.h"
 #include "cli/output.h"
+#include "cli/report_html.h"
 
 #include <math.h>
 #include <string.h>
@@ -131,11 +132,12 @@ static bool ends(const char *text, const char *with)
 
 bool report_path_check(const char *path, struct diag *d)
 {
-	return ends(path, ".json") ||
-	       diag_add(d, DIAG_USAGE, (struct loc){0}, "--report %s: expected FILE.json", path);
+	return ends(path, ".json") || ends(path, ".html") ||
+	       diag_add(d, DIAG_USAGE, (struct loc){0},
+			"--report %s: expected FILE.json or FILE.html", path);
 }
 
 bool report_write(const struct report *r, const char *path, struct diag *d)
 {
-	return output_write(path, write_json, (void *)r, d);
+	return output_write(path, ends(path, ".html") ? report_html : write_json, (void *)r, d);
 }

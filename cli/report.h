@@ -10,7 +10,8 @@ bool report_path_check(const char *path, struct diag *d);
 
 /* By the suffix of path. A section is an object by the name of its pass: facts by name, a change as
  * {"before":..,"after":..}, a table as a list of rows (objects by column), a curve as a list of lines
- * {FIRST COLUMN:..,"points":[..]}. What is not known is null. */
+ * {FIRST COLUMN:..,"points":[..]}. What is not known is null. The page draws the same: pairs of bars for changes, bars for
+ * tables of that form, lines for curves; it is one file that loads nothing. */
 bool report_write(const struct report *r, const char *path, struct diag *d);
 
 #endif

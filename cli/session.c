@@ -1,6 +1,7 @@
 /* session.c: loading models for the subcommands. */
 #include "cli/session.h"
 #include "cli/calibrate.h"
+#include "cli/measure.h"
 #include "cli/report.h"
 
 #include "ir/text.h"
@@ -87,7 +88,10 @@ enum parsed session_parse(struct session *s, const struct command *c, int argc, 
 		 "let clear inputs leave early; also rule=, exits= (docs/early-exit.md)"},
 		{"calibrate", OPTION_LIST, &s->calibrate, "FILE..",
 		 "inputs to measure on: .npz, [NAME=].npy, a folder, or random:N"},
-		{"report", OPTION_TEXT, &s->report, "FILE.json", "what the passes measured"},
+		{"held-out", OPTION_LIST, &s->held_out, "FILE..",
+		 "inputs that no pass sees, to measure the result on for --report"},
+		{"report", OPTION_TEXT, &s->report, "FILE",
+		 "what the passes measured: a page (.html) or .json"},
 		{"verify-each", OPTION_FLAG, &s->verify_each, NULL,
 		 "check the IR's invariants after every pass"},
 		{"check", OPTION_FLAG, &s->check, NULL,
@@ -185,6 +189,29 @@ static bool read_calibration(struct session *s)
 	return true;
 }
 
+static void observe(void *self, const char *pass, const struct graph *g, int changes, double ms)
+{
+	struct session *s = self;
+
+	if (s->report)
+		measure_observe(s, pass);
+	if (s->observe)
+		s->observe(s->observe_self, pass, g, changes, ms);
+}
+
+/* What is written beside the result: first the model as a whole, then what each pass said. */
+static void begin_report(struct session *s)
+{
+	struct report_section *r;
+
+	s->measured.arena = &s->arena;
+	r = report_section(&s->measured, "model", "the model");
+	report_text(r, "name", strrchr(s->path, '/') ? strrchr(s->path, '/') + 1 : s->path);
+	report_text(r, "cpu", s->target.spec);
+	if (s->arguments)
+		report_text(r, "passes", s->arguments);
+}
+
 bool session_prepare(struct session *s)
 {
 	struct pipeline_options options = {.passes = s->passes,
@@ -196,19 +223,24 @@ bool session_prepare(struct session *s)
 					   .check = s->check,
 					   .time = s->time_passes,
 					   .reproduce = s->reproduce,
-					   .observe = s->observe,
-					   .self = s->observe_self};
+					   .observe = s->report || s->observe ? observe : NULL,
+					   .self = s};
 
+	if (s->held_out.count && !s->report)
+		return diag_add(&s->diag, DIAG_USAGE, (struct loc){0},
+				"--held-out is for --report FILE");
 	if ((s->report && !report_path_check(s->report, &s->diag)) || !session_load(s) ||
-	    !read_calibration(s))
+	    !read_calibration(s) || (s->held_out.count && !measure_read(s)))
 		return false;
 	if (s->calibrate.count)
 		options.calibration = &s->calibration;
-	if (s->report)
+	if (s->report) {
+		begin_report(s);
 		options.report = &s->measured;
-	s->measured.arena = &s->arena;
+	}
 	return pipeline_run(s->graph, &options, &interpreter, &s->diag) &&
-	       (!s->report || report_write(&s->measured, s->report, &s->diag));
+	       (!s->report ||
+		(measure_model(s) && report_write(&s->measured, s->report, &s->diag)));
 }
 
 bool session_compile(struct session *s)

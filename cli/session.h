@@ -12,7 +12,7 @@ struct session {
 	struct arena arena;
 	struct diag diag;
 	/* options */
-	struct list shapes, dims, calibrate, rest;
+	struct list shapes, dims, calibrate, held_out, rest;
 	const char *cpu, *triple, *passes, *stop_after, *print_before, *print_after, *reproduce;
 	const char *winograd, *prune, *quantize, *early_exit, *report;
 	double max_error;      /* of --quantize auto; 0: not given */
@@ -32,7 +32,10 @@ struct session {
 	struct engine *engine;
 	struct engine_program *program;
 	struct calibration calibration; /* count 0: none */
+	struct calibration held;        /* the same, of --held-out */
 	struct report measured;         /* by the passes, for --report */
+	double macs_before, macs_after; /* of the model, and after the passes that change it */
+	bool macs_fixed;                /* no later pass changes it */
 	struct profile *profile; /* set before session_compile to have kernels timed; or NULL */
 	void (*observe)(void *self, const char *pass, const struct graph *g, int changes,
 			double ms);
