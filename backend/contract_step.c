@@ -15,7 +15,7 @@ int64_t contract_panel_bytes(const struct coder *c)
 		return sizeof(struct packing_entry);
 	if (c->unpacked)
 		return contract_unpacked_panel(&c->weights, c->plan);
-	return (c->c.panel_steps + c->c.mac->integer) * STEP_BYTES;
+	return packing_panel_spread(c->c.panel_steps + c->c.mac->integer);
 }
 
 LLVMValueRef contract_offset(struct coder *c, LLVMValueRef base, LLVMValueRef bytes)

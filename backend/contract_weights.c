@@ -22,6 +22,14 @@ LLVMValueRef contract_block_at(struct coder *c, int depth, LLVMValueRef index)
 	return c->block ? LLVMBuildAdd(b, c->block, index, "") : index;
 }
 
+/* Of a panel of factors of blocks. */
+static int64_t factors_bytes(struct coder *c, const struct access *at)
+{
+	int group = contract_factors_group(at);
+
+	return packing_panel_spread((contract_blocks(&c->weights) + group - 1) / group);
+}
+
 /* The factor of block number `block` for vector u. */
 static LLVMValueRef block_factor(struct coder *c, const struct access *at, LLVMValueRef panel,
 				 LLVMValueRef block, int u)
@@ -29,7 +37,7 @@ static LLVMValueRef block_factor(struct coder *c, const struct access *at, LLVMV
 	struct gen *g = &c->g;
 	LLVMBuilderRef b = g->e->builder;
 	int lanes = c->plan->lanes, group = contract_factors_group(at);
-	int64_t bytes = (contract_blocks(&c->weights) + group - 1) / group * STEP_BYTES;
+	int64_t bytes = factors_bytes(c, at);
 	LLVMValueRef step = LLVMBuildUDiv(b, block, gen_i64(g, group), ""), v, by;
 
 	step = contract_offset(c, panel, LLVMBuildMul(b, step, gen_i64(g, STEP_BYTES), ""));
@@ -73,11 +81,7 @@ static void block_zeros(struct coder *c, LLVMValueRef block)
 
 static LLVMValueRef factors_panel(struct coder *c, const struct access *at)
 {
-	int group = at ? contract_factors_group(at) : 1;
-
-	return at ? contract_panel(c, at,
-				   (contract_blocks(&c->weights) + group - 1) / group * STEP_BYTES)
-		  : NULL;
+	return at ? contract_panel(c, at, factors_bytes(c, at)) : NULL;
 }
 
 void contract_weights_begin(struct coder *c)
@@ -129,7 +133,7 @@ static LLVMValueRef element(struct coder *c, LLVMValueRef v, int j, int u)
 
 static LLVMValueRef load_lanes(struct coder *c, LLVMValueRef step, int u)
 {
-	int64_t panel = (c->weights.panel_steps) * STEP_BYTES;
+	int64_t panel = packing_panel_spread(c->weights.panel_steps);
 
 	return contract_load_panel(c, step, panel, u, vector_of(c->g.e->i32, c->plan->lanes));
 }
@@ -318,7 +322,7 @@ void contract_unpack(struct coder *c)
 	int64_t elements = 1;
 
 	contract_weights_begin(c);
-	at.from = contract_panel(c, c->c.b.at, c->weights.panel_steps * STEP_BYTES);
+	at.from = contract_panel(c, c->c.b.at, packing_panel_spread(c->weights.panel_steps));
 	c->c.mac = &mac_table[MAC_F32];
 	c->c.b.block = 0;
 	for (int i = c->c.k_count - 1; i >= 0; i--) {

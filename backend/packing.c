@@ -3,7 +3,16 @@
 
 #include <string.h>
 
-int64_t packing_panel_bytes(const struct packing *p) { return (p->steps + p->sums) * STEP_BYTES; }
+/* Panels a multiple of a page apart would meet in the same lines of L1 when a tile reads several. */
+int64_t packing_panel_spread(int64_t steps)
+{
+	return (steps * STEP_BYTES % 4096 ? steps : steps + 1) * STEP_BYTES;
+}
+
+int64_t packing_panel_bytes(const struct packing *p)
+{
+	return packing_panel_spread(p->steps + p->sums);
+}
 
 static int64_t panel_count(const struct packing *p)
 {
@@ -98,7 +107,9 @@ static bool write_panel(const struct packing *p, const char *from, int64_t width
 		if (!write(self, block, (int64_t)steps * STEP_BYTES))
 			return false;
 	}
-	return !p->sums || write(self, sums, sizeof(sums));
+	left = packing_panel_bytes(p) - (p->steps + p->sums) * STEP_BYTES;
+	memset(block, 0, sizeof(*block));
+	return (!p->sums || write(self, sums, sizeof(sums))) && (!left || write(self, block, left));
 }
 
 /* Elements of a form of their own: bytes for those of 4 bits, or f32. */

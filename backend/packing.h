@@ -36,6 +36,8 @@ struct packing {
 	int64_t lines; /* of sparse panels, without the table */
 };
 int64_t packing_panel_bytes(const struct packing *p);
+/* Bytes from one panel to the next, for panels of so many steps. */
+int64_t packing_panel_spread(int64_t steps);
 int64_t packing_bytes(const struct packing *p);
 /* Lines in front of sparse panels. */
 int64_t packing_table_lines(const struct packing *p);
