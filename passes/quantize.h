@@ -151,6 +151,15 @@ bool quantize_int8(struct quantizing *q);         /* quantize_int8.c */
 bool quantize_int8_dynamic(struct quantizing *q); /* quantize_int8.c */
 bool quantize_auto(struct quantizing *q);         /* quantize_auto.c */
 
+/* quantize_compensate.c */
+/* factors[layer]: what compensation_row needs for the layer, [k,k], from the calibration samples; NULL where the layer is
+ * no matrix product or too large. False: reported. */
+bool compensation_measure(struct quantizing *q, const double **factors);
+/* Row `row` of w [k,columns] was rounded, with the error (what it was less what it is): rows up to `end` make up for it.
+ * u: of compensation_measure. */
+void compensation_row(const double *u, int k, int row, int end, const float *error, float *w,
+		      int64_t columns);
+
 /* quantize_weight.c */
 /* Large constant tables, rows of which are taken (embeddings), as i8 with a scale for each row. False: reported. */
 bool quantize_tables(struct quantizing *q);

@@ -8,7 +8,8 @@
  *	                                %w: f32[K,N] = reshape(%b)
  *
  * Blocks of 4 bits lie along the input channels of products and convolutions, and in rows of tables (of gather). Where
- * the axis is no multiple of the block, a smaller block or 8 bits are taken. */
+ * the axis is no multiple of the block, a smaller block or 8 bits are taken. With calibration inputs, rounding errors of
+ * 4 bits are made up for (quantize_compensate.c). */
 #include "passes/quantize.h"
 
 #include <math.h>
@@ -134,13 +135,58 @@ struct blocks {
 	int64_t outer, length, inner;
 	const float *data;
 	unsigned char *nibbles;
-	uint16_t *scales; /* [outer, inner] */
+	uint16_t *scales;     /* [outer, inner] */
+	const double *factor; /* of compensation, for a matrix [outer * length, inner]; or NULL */
 };
 
 /* Element i of block `column`, which counts [outer, inner]. */
 static int64_t position(const struct blocks *b, int64_t column, int64_t i)
 {
 	return (column / b->inner * b->length + i) * b->inner + column % b->inner;
+}
+
+static void put_nibble(const struct blocks *b, int64_t at, int q)
+{
+	b->nibbles[at / 2] |= (unsigned char)((q & 15) << at % 2 * 4);
+}
+
+/* Scales of a row of blocks that begins at w. */
+static void fit_scales(const struct blocks *b, struct strip *s, const float *w, uint16_t *scales)
+{
+	for (int64_t first = 0; first < b->inner; first += STRIP) {
+		int64_t width = b->inner - first < STRIP ? b->inner - first : STRIP;
+
+		for (int64_t i = 0; i < b->length; i++)
+			memcpy(s->x + i * STRIP, w + i * b->inner + first, (size_t)width * 4);
+		fit_strip(s);
+		for (int64_t c = 0; c < width; c++)
+			scales[first + c] = to_bf16(s->scale[c]);
+	}
+}
+
+/* Row by row, each error made up for by the rows that follow. */
+static void quantize_compensated(const struct blocks *b, struct strip *s, struct arena *scratch)
+{
+	int rows = (int)(b->outer * b->length);
+	float *w = arena_copy(scratch, b->data, (size_t)(rows * b->inner) * 4),
+	      *error = ARENA_ARRAY(scratch, float, b->inner);
+
+	for (int k = 0; k < rows; k++) {
+		const uint16_t *scales = b->scales + k / b->length * b->inner;
+		float *row = w + k * b->inner;
+
+		if (k % b->length == 0)
+			fit_scales(b, s, row, b->scales + k / b->length * b->inner);
+		for (int64_t n = 0; n < b->inner; n++) {
+			float scale = from_bf16(scales[n]),
+			      r = scale != 0 ? rintf(row[n] / scale) : 0;
+
+			r = r < -8 ? -8 : r > 7 ? 7 : r;
+			error[n] = row[n] - r * scale;
+			put_nibble(b, k * b->inner + n, (int)r);
+		}
+		compensation_row(b->factor, rows, k, rows, error, w, b->inner);
+	}
 }
 
 static void quantize_blocks(const struct blocks *b, struct arena *scratch)
@@ -151,6 +197,10 @@ static void quantize_blocks(const struct blocks *b, struct arena *scratch)
 			  .q = ARENA_ARRAY(scratch, int8_t, room),
 			  .best_q = ARENA_ARRAY(scratch, int8_t, room)};
 
+	if (b->factor) {
+		quantize_compensated(b, &s, scratch);
+		return;
+	}
 	for (int64_t first = 0; first < columns; first += STRIP) {
 		int width = columns - first < STRIP ? (int)(columns - first) : STRIP;
 
@@ -162,12 +212,8 @@ static void quantize_blocks(const struct blocks *b, struct arena *scratch)
 		for (int c = 0; c < width; c++)
 			b->scales[first + c] = to_bf16(s.scale[c]);
 		for (int64_t i = 0; i < b->length; i++)
-			for (int c = 0; c < width; c++) {
-				int64_t at = position(b, first + c, i);
-
-				b->nibbles[at / 2] |= (unsigned char)((s.best_q[i * STRIP + c] & 15)
-								      << at % 2 * 4);
-			}
+			for (int c = 0; c < width; c++)
+				put_nibble(b, position(b, first + c, i), s.best_q[i * STRIP + c]);
 	}
 }
 
@@ -180,14 +226,15 @@ static int64_t fitting_block(int64_t extent, int64_t block)
 	return 0;
 }
 
-/* w in blocks along `axis`. NULL: reported. */
+/* w in blocks along `axis`. factor: of compensation, or NULL. NULL: reported. */
 static struct value *narrow_blocks(struct weighing *g, struct builder *b, const struct type *w,
-				   const float *data, int axis, int64_t block)
+				   const float *data, int axis, int64_t block, const double *factor)
 {
 	struct arena *a = b->graph->arena;
 	struct dim_pool *pool = &b->graph->dims;
 	int64_t count = type_count_const(w);
-	struct blocks all = {.outer = 1, .length = block, .inner = 1, .data = data};
+	struct blocks all = {
+		.outer = 1, .length = block, .inner = 1, .data = data, .factor = factor};
 	struct type q = {0}, s;
 	dim dims[HONE_MAX_RANK];
 	struct value *in[2], *y;
@@ -255,7 +302,7 @@ static bool read_instead(struct weighing *g, struct node *n, int i, struct value
 	return true;
 }
 
-static bool narrow_layer(struct weighing *g, struct layer *l)
+static bool narrow_layer(struct weighing *g, struct layer *l, const double *factor)
 {
 	struct builder b = build_before(g->q->c, l->node);
 	const struct type *w = &l->weight->type;
@@ -265,7 +312,7 @@ static bool narrow_layer(struct weighing *g, struct layer *l)
 		return true;
 	if (block)
 		return read_instead(g, l->node, 1,
-				    narrow_blocks(g, &b, w, l->data, w->rank - 2, block));
+				    narrow_blocks(g, &b, w, l->data, w->rank - 2, block, factor));
 	g->wide += g->block > 0;
 	g->after += (double)(l->rows * l->columns) + 4.0 * (double)l->columns;
 	return read_instead(g, l->node, 1, quantize_weight(&b, l));
@@ -299,7 +346,7 @@ static bool narrow_table(struct node *n, void *self)
 	block = fitting_block(w->dims[1]->value, g->block);
 	g->wide += g->block > 0 && !block;
 	return read_instead(g, n, 0,
-			    block ? narrow_blocks(g, &b, w, data, 1, block)
+			    block ? narrow_blocks(g, &b, w, data, 1, block, NULL)
 				  : narrow_rows(g, &b, w, data));
 }
 
@@ -330,9 +377,12 @@ static void report(const struct weighing *g)
 static bool narrow_all(struct quantizing *q, int64_t block)
 {
 	struct weighing g = {.q = q, .block = block};
+	const double **factors = ARENA_ARRAY(q->c->scratch, const double *, q->layers.count + 1);
 
+	if (block && q->c->calibration && !compensation_measure(q, factors))
+		return false;
 	for (int i = 0; i < q->layers.count; i++)
-		if (!narrow_layer(&g, &q->layers.at[i]))
+		if (!narrow_layer(&g, &q->layers.at[i], factors[i]))
 			return false;
 	if (!graph_walk(q->c->graph, narrow_table, &g))
 		return false;

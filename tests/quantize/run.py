@@ -14,7 +14,7 @@ import hone  # noqa: E402
 
 command = os.environ.get("HONE", os.path.join(top, "build", "release", "bin", "hone"))
 POINTS = 0.5  # of accuracy that quantization may cost
-MODES = ["int8", "int8:percentile=99.99", "int8-dynamic", "auto"]
+MODES = ["int8", "int8:percentile=99.99", "int8-dynamic", "auto", "int8-weight", "int4-weight", "int4-weight:16"]
 results, skipped = [], 0
 
 
@@ -66,7 +66,7 @@ def trained(folder, name):
     for mode in ["f32"] + MODES:
         library, report = f"{folder}/{name}-{mode}.so", f"{folder}/{name}-{mode}.json"
         words = [] if mode == "f32" else ["--quantize", mode, "--report", report]
-        words += ["--calibrate", calibration] if mode.startswith(("int8:", "auto")) or mode == "int8" else []
+        words += ["--calibrate", calibration] if mode.startswith(("int8:", "auto", "int4")) or mode == "int8" else []
         made = run("compile", model, "-o", library, *words)
         check(f"{name}: {mode} compiles: {made.stderr}", not made.returncode)
         if made.returncode:
@@ -102,6 +102,18 @@ def in_bytes(folder):
     check("digits: products in bytes at run time", sum("mac=i8" in p for p in plans) == 4)
 
 
+def few_bits(folder):
+    """Weights and tables of few bits: how large they are, and that all products unpack them."""
+    for mode, share, mac in (("int8-weight", 0.28, "w8_f32"), ("int4-weight", 0.18, "w4_f32"), ("int4-weight:16", 0.2, "w4_f32")):
+        sizes = []
+        for words in ([], ["--quantize", mode]):
+            info = json.loads(run("info", f"{top}/examples/language/model.onnx", "--json", *words).stdout)
+            sizes.append(info["weight_bytes"])
+        check(f"language: {mode}: {sizes[1] / sizes[0]:.3f} of the weights", sizes[1] < share * sizes[0])
+        plans = kernels("language", "--quantize", mode)
+        check(f"language: {mode}: products unpack", sum("mac=" + mac in p for p in plans) >= 24)
+
+
 def quantized_models(folder):
     """Models that come quantized: ONNX Runtime's results within a step of their last scale, and products in bytes."""
     for name in ("image", "image_signed", "tokens", "tokens_signed"):
@@ -129,6 +141,8 @@ def messages():
     calibrate = ["--calibrate", f"{top}/examples/digits/calibration.npy"]
     refused("unknown mode", 'no mode "int9"', "--quantize", "int9")
     refused("unknown option", "percentile=P", "--quantize", "int8:middle=3", *calibrate)
+    refused("a block of no size", "a block of 8 to 1024", "--quantize", "int4-weight:12")
+    refused("an option of 8 bits", "no option of int8-weight", "--quantize", "int8-weight:32")
     refused("no inputs", "needs inputs to calibrate on", "--quantize", "int8")
     refused("an error that nothing keeps", "raise --max-error", "--quantize", "auto", "--max-error", "1e-6", *calibrate)
     refused("max-error alone", "--max-error is for", "--max-error", "0.1")
@@ -138,6 +152,7 @@ with tempfile.TemporaryDirectory() as work:
     for example in ("digits", "glyphs", "language"):
         trained(work, example)
     in_bytes(work)
+    few_bits(work)
     quantized_models(work)
     messages()
 print(f"{sum(results)} passed, {len(results) - sum(results)} failed, {skipped} skipped")
