@@ -24,14 +24,18 @@ bool measure_read(struct session *s)
 	return ok;
 }
 
-/* What leaves early is told by its own pass; from layout on products are arranged, and Winograd's are not the model's. */
+/* After passes that leave no dead nodes; what leaves early is told by its own pass, and from layout on products are
+ * arranged for kernels, and Winograd's are not the model's. */
 void measure_observe(struct session *s, const char *pass)
 {
+	static const char *const clean[] = {"import", "dead_code", "prune", "quantize"};
 	const struct calibration *k = s->held.count ? &s->held : &s->calibration;
+	bool counts = false;
 
-	s->macs_fixed = s->macs_fixed || !strcmp(pass, "layout") || !strcmp(pass, "winograd") ||
-			!strcmp(pass, "early_exit");
-	if (s->macs_fixed)
+	s->macs_fixed = s->macs_fixed || !strcmp(pass, "layout") || !strcmp(pass, "early_exit");
+	for (size_t i = 0; i < sizeof(clean) / sizeof(*clean); i++)
+		counts = counts || !strcmp(pass, clean[i]);
+	if (s->macs_fixed || !counts)
 		return;
 	s->macs_after = graph_macs(s->graph, k->count ? calibration_symbols(k, s->graph, &s->arena)
 						      : graph_least_symbols(s->graph, &s->arena));
