@@ -79,6 +79,8 @@ bool step_any(struct generator *g);
 bool step_inexact(struct generator *g);
 /* generate_attention.c: ends in attention over inputs of its own. */
 bool inexact_attention(struct generator *g, struct item x);
+/* generate_weights.c: ends in a product by weights of few bits. */
+bool inexact_weights(struct generator *g, struct item x);
 /* generate_map.c */
 bool step_map(struct generator *g);
 bool step_cast(struct generator *g);

@@ -665,15 +665,16 @@ static bool inexact_reduce(struct generator *g, struct item x)
 bool step_inexact(struct generator *g)
 {
 	static bool (*const steps[])(struct generator *, struct item) = {
-		inexact_matmul, inexact_normalize, inexact_softmax,
-		inexact_reduce, inexact_attention, inexact_bf16};
-	static const char *const names[] = {"matmul", "normalize", "softmax",
-					    "reduce", "attention", "matmul of bf16"};
-	int which = draw_below(g, 8);
+		inexact_matmul,    inexact_normalize, inexact_softmax, inexact_reduce,
+		inexact_attention, inexact_bf16,      inexact_weights};
+	static const char *const names[] = {
+		"matmul",    "normalize",      "softmax",           "reduce",
+		"attention", "matmul of bf16", "matmul of few bits"};
+	int which = draw_below(g, 9);
 	dim dims[2] = {constant(g, draw_size(g)), constant(g, draw_size(g))};
 	struct item x;
 
-	if (which >= 6)
+	if (which >= 7)
 		return step_function(g);
 	g->low = -2;
 	g->high = 2;
