@@ -69,18 +69,44 @@ static bool import_quantize(struct site *s)
 	return site_out(s, 0, quantize(s, "f32(a) / f32(b)", 3, in, t));
 }
 
+/* Whole blocks along an axis of p, whose entries they share: it is split in blocks and elements of one. */
+static bool splits_blocks(struct site *s, const struct value *x, const struct value *p,
+			  int64_t axis_in, int64_t block, int *axis)
+{
+	if (block <= 0 || rank_of(x) == HONE_MAX_RANK || rank_of(p) != rank_of(x) ||
+	    !site_axis(s, axis_in, rank_of(x), axis))
+		return false;
+	dim all = x->type.dims[*axis], blocks = p->type.dims[*axis];
+	return dim_is_const(all) && dim_is_const(blocks) && blocks->value * block == all->value;
+}
+
+/* v with its axis as [axis / each, each]. */
+static struct value *split_axis(struct site *s, struct value *v, int axis, int64_t each)
+{
+	dim dims[HONE_MAX_RANK];
+	for (int i = 0; i < rank_of(v); i++)
+		dims[i + (i > axis)] = v->type.dims[i];
+	dims[axis] = dim_int(s, v->type.dims[axis]->value / each);
+	dims[axis + 1] = dim_int(s, each);
+	return reshape(s, v, rank_of(v) + 1, dims);
+}
+
 static bool import_dequantize(struct site *s)
 {
-	struct value *x = s->in[0], *zero = site_in(s, 2);
-	int64_t axis = attr_int(s, "axis", 1), block = attr_int(s, "block_size", 0);
-	struct value *scale = along(s, s->in[1], x, axis, block);
-	if (!scale)
+	struct value *x = s->in[0], *scale = s->in[1], *y,
+		     *zero = dtype_is_float(type_of(x)) ? NULL : site_in(s, 2);
+	int64_t axis_in = attr_int(s, "axis", 1), block = attr_int(s, "block_size", 0);
+	int axis = 0, rank = rank_of(x);
+	bool split = splits_blocks(s, x, scale, axis_in, block, &axis);
+	scale = split ? split_axis(s, scale, axis, 1) : along(s, scale, x, axis_in, block);
+	if (zero)
+		zero = split ? split_axis(s, zero, axis, 1) : along(s, zero, x, axis_in, block);
+	x = split ? split_axis(s, x, axis, block) : x;
+	if (!scale || !x)
 		return false;
-	if (!zero || dtype_is_float(type_of(x)))
-		return site_out(s, 0, map2(s, "f32(a) * f32(b)", type_of(scale), x, scale));
-	return site_out(s, 0,
-			map3(s, "f32(i32(a) - i32(c)) * f32(b)", type_of(scale), x, scale,
-			     along(s, zero, x, axis, block)));
+	y = zero ? map3(s, "f32(i32(a) - i32(c)) * f32(b)", type_of(scale), x, scale, zero)
+		 : map2(s, "f32(a) * f32(b)", type_of(scale), x, scale);
+	return site_out(s, 0, split && y ? reshape(s, y, rank, s->in[0]->type.dims) : y);
 }
 
 static bool import_dynamic_quantize(struct site *s)

@@ -329,6 +329,7 @@ static struct value *gather_one(struct pass_context *c, struct node *n)
 static const struct rewrite move_rewrites[] = {
 	{OP_transpose, transpose_transpose},
 	{OP_transpose, move_const},
+	{OP_transpose, transpose_weights},
 	{OP_reshape, reshape_reshape},
 	{OP_reshape, reshape_transpose},
 	{OP_reshape, reshape_map},

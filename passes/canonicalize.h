@@ -13,4 +13,7 @@ struct rewrite {
 /* canonicalize_map.c: rows ended by a NULL function. */
 extern const struct rewrite map_rewrites[];
 
+/* canonicalize_weights.c: a rewrite of transpose. */
+struct value *transpose_weights(struct pass_context *c, struct node *n);
+
 #endif
