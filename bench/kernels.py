@@ -222,6 +222,8 @@ def main():
     peak = options.threads * max(v for k, v in machine["gops"].items() if k.startswith("f32"))
     vnni = options.threads * machine["gops"]["int8 VNNI"]
     print(f"f32 peak {peak:.1f} GFLOP/s, int8 {vnni:.1f} GOP/s, {options.threads} thread{'s' * (options.threads > 1)}")
+    if machine["gops"]["int8 AMX"]:  # what percents of int8 and bf16 are of
+        print(f"AMX of one core: int8 {machine['gops']['int8 AMX']:.1f} GOP/s, bf16 {machine['gops']['bf16 AMX']:.1f} GFLOP/s")
     if options.what == "calls":
         return calls(options)
     if options.what == "rows":
@@ -232,10 +234,11 @@ def main():
     compute_rows(GEMM, gemm, None, peak, options)
     compute_rows(SPARSE, gemm_sparse, None, peak, options)
     if vnni:
-        compute_rows(GEMM_NARROW, gemm_int8, None, vnni, options)
+        compute_rows(GEMM_NARROW, gemm_int8, None, max(vnni, options.threads * machine["gops"]["int8 AMX"]), options)
     options.ort = False  # it has no product of bf16 on processors
-    # where the instruction is slower than f32, as on Intel's, hone multiplies in f32
-    compute_rows(GEMM_NARROW, gemm_bf16, None, max(peak, options.threads * machine["gops"]["bf16 dot"]), options)
+    # where the instruction is slower than f32, as on Intel's, hone multiplies in f32, or in tiles
+    bf16 = max(machine["gops"]["bf16 dot"], machine["gops"]["bf16 AMX"])
+    compute_rows(GEMM_NARROW, gemm_bf16, None, max(peak, options.threads * bf16), options)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ static bool read_rounded(struct node *n, void *self)
 	for (int i = 0; i < n->in_count; i++) {
 		struct value *x = n->in[i] ? value_now(n->in[i]) : NULL;
 
-		if (x && x->id < r->room && r->wide[x->id] && n->out[0] != r->narrow[x->id])
+		if (x && x->id < r->room && r->wide[x->id] && n != r->narrow[x->id]->def)
 			n->in[i] = r->wide[x->id];
 	}
 	return true;

@@ -14,7 +14,8 @@ import hone  # noqa: E402
 
 command = os.environ.get("HONE", os.path.join(top, "build", "release", "bin", "hone"))
 POINTS = 0.5  # of accuracy that quantization may cost
-MODES = ["int8", "int8:percentile=99.99", "int8-dynamic", "auto", "int8-weight", "int4-weight", "int4-weight:16"]
+MODES = ["int8", "int8:percentile=99.99", "int8-dynamic", "auto", "int8-weight", "int4-weight", "int4-weight:16",
+         "bf16", "bf16 x86-64-v3"]  # the last one for a level
 results, skipped = [], 0
 
 
@@ -65,7 +66,8 @@ def trained(folder, name):
     model, found = f"{top}/examples/{name}/model.onnx", {}
     for mode in ["f32"] + MODES:
         library, report = f"{folder}/{name}-{mode}.so", f"{folder}/{name}-{mode}.json"
-        words = [] if mode == "f32" else ["--quantize", mode, "--report", report]
+        words = [] if mode == "f32" else ["--quantize", mode.split()[0], "--report", report]
+        words += ["--cpu", *mode.split()[1:]] if " " in mode else []
         words += ["--calibrate", calibration] if mode.startswith(("int8:", "auto", "int4")) or mode == "int8" else []
         made = run("compile", model, "-o", library, *words)
         check(f"{name}: {mode} compiles: {made.stderr}", not made.returncode)
@@ -89,8 +91,8 @@ def trained(folder, name):
               found.get(mode, 0) >= found["f32"] - POINTS)
 
 
-def kernels(name, *words):
-    return [line for line in run("dump", f"{top}/examples/{name}/model.onnx", "--kernels", "--cpu", "x86-64-v4+vnni",
+def kernels(name, *words, cpu="x86-64-v4+vnni"):
+    return [line for line in run("dump", f"{top}/examples/{name}/model.onnx", "--kernels", "--cpu", cpu,
                                  *words).stdout.splitlines() if line.startswith("} plan")]
 
 
@@ -112,6 +114,18 @@ def few_bits(folder):
         check(f"language: {mode}: {sizes[1] / sizes[0]:.3f} of the weights", sizes[1] < share * sizes[0])
         plans = kernels("language", "--quantize", mode)
         check(f"language: {mode}: products unpack", sum("mac=" + mac in p for p in plans) >= 24)
+
+
+def in_bf16(folder):
+    """The same products, by the instruction where it is fast, in tiles of AMX, and as f32; panels of half the size."""
+    for cpu, mac in (("x86-64-v4+bf16,tune=znver4", "bf16_dot"), ("x86-64-v4+amx", "bf16_tile"), ("x86-64-v3", "bf16_fma")):
+        plans = kernels("glyphs", "--quantize", "bf16", cpu=cpu)
+        check(f"glyphs: products of bf16 on {cpu}", sum(f"mac={mac}" in p for p in plans) >= 25)
+    size = {}
+    for mode in ([], ["--quantize", "bf16"]):
+        run("compile", f"{top}/examples/glyphs/model.onnx", "-o", f"{folder}/size.so", "--cpu", "x86-64-v3", *mode)
+        size[bool(mode)] = json.loads(run("info", "--json", f"{folder}/size.so").stdout)["weight_bytes"]
+    check(f"glyphs: weights of half the size: {size}", size[True] < 0.56 * size[False])
 
 
 def quantized_models(folder):
@@ -153,6 +167,7 @@ with tempfile.TemporaryDirectory() as work:
         trained(work, example)
     in_bytes(work)
     few_bits(work)
+    in_bf16(work)
     quantized_models(work)
     messages()
 print(f"{sum(results)} passed, {len(results) - sum(results)} failed, {skipped} skipped")
