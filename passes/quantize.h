@@ -129,7 +129,7 @@ bool static_open(struct static_plan *p, struct quantizing *q, struct range_rule 
  * depend on them is not copied. False: reported. */
 bool static_build(struct static_plan *p, const bool *chosen, struct value **outputs);
 /* The error of such copies: root of the mean square of the difference, relative to that of the output; the largest of
- * all outputs of floats. errors[i] is for chosen[i]; all are measured in one go, on at most `samples` samples. */
+ * all outputs of floats, NaN where there are none. errors[i] is for chosen[i]; all are measured in one go, on at most `samples` samples. */
 bool static_errors(struct static_plan *p, int count, bool *const *chosen, int samples,
 		   double *errors);
 enum {
@@ -137,6 +137,8 @@ enum {
 	LAYER_SAMPLES = 16
 }; /* for the error of a choice; for those of single layers */
 
+/* Whether there is an output of floats to compare. */
+bool static_has_outputs(const struct static_plan *p);
 /* The error of each layer's own result when it alone is quantized, relative to that; NaN where it cannot be. All in one
  * go, on at most `samples` samples. */
 bool static_layer_errors(struct static_plan *p, int samples, double *errors);

@@ -59,6 +59,11 @@ bool quantize_auto(struct quantizing *q)
 		return quantize_bad_option(q, "no option of auto");
 	if (!static_open(&p, q, (struct range_rule){.percentile = 100}))
 		return false;
+	if (!static_has_outputs(&p))
+		return diag_add(
+			q->c->diag, DIAG_UNSUPPORTED, (struct loc){0},
+			"--quantize auto: the model has no output of floats whose error could "
+			"be measured; use int8");
 	count = high = rank_layers(&p, ranks, alone);
 	if (count <= 0)
 		return count == 0;

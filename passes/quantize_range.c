@@ -2,6 +2,8 @@
  * sees; for percentiles a second run counts values in bins between them. */
 #include "passes/quantize.h"
 
+#include <math.h>
+
 enum { BINS = 2048 };
 
 struct seen {
@@ -67,6 +69,18 @@ static struct range cut_tails(const struct seen *s, double percentile)
 	return r;
 }
 
+static bool check_finite(const struct quantizing *q, int count, struct value *const *values,
+			 const struct range *ranges)
+{
+	for (int i = 0; i < count; i++)
+		if (!isfinite(ranges[i].high - ranges[i].low))
+			return diag_add(q->c->diag, DIAG_USAGE,
+					values[i]->def ? values[i]->def->loc : (struct loc){0},
+					"--quantize: its results are not finite on the "
+					"calibration inputs");
+	return true;
+}
+
 struct range *quantize_ranges(struct quantizing *q, int count, struct value *const *values,
 			      struct range_rule rule)
 {
@@ -79,6 +93,8 @@ struct range *quantize_ranges(struct quantizing *q, int count, struct value *con
 		return NULL;
 	for (int i = 0; i < count; i++)
 		out[i] = seen[i].range;
+	if (!check_finite(q, count, values, out))
+		return NULL;
 	if (rule.percentile >= 100)
 		return out;
 	for (int i = 0; i < count; i++) {

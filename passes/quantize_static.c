@@ -205,6 +205,12 @@ static int find_outputs(const struct static_plan *p, struct value **found)
 	return count;
 }
 
+bool static_has_outputs(const struct static_plan *p)
+{
+	return find_outputs(p, ARENA_ARRAY(p->q->c->scratch, struct value *,
+					   p->q->c->graph->body->result_count + 1)) > 0;
+}
+
 /* The first `most` samples. */
 static struct calibration first_samples(const struct calibration *k, int most, struct arena *a)
 {
@@ -269,9 +275,10 @@ bool static_errors(struct static_plan *p, int count, bool *const *chosen, int sa
 	struct value **probes = add_probes(p, count, chosen, outputs, output_count);
 
 	c.calibration = &part;
+	for (int i = 0; i < count; i++)
+		errors[i] = (double)NAN;
 	if (!output_count)
-		return diag_add(c.diag, DIAG_UNSUPPORTED, (struct loc){0},
-				"--quantize: the model has no output of floats to compare");
+		return true;
 	if (!probes ||
 	    !calibration_run(&c, (count + 1) * output_count, probes, add_square, sums, NULL))
 		return false;
