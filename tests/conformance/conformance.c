@@ -2,6 +2,7 @@
  * fails, or is skipped because the importer refuses its model; there is no list of names. */
 #define _GNU_SOURCE
 #include "tests/conformance/conformance.h"
+#include "tests/support/amx_emulator.h"
 
 #include <dirent.h>
 #include <signal.h>
@@ -270,6 +271,8 @@ int main(int argc, char **argv)
 			"                   [--write-docs (not with --only or --every)]\n");
 		return 2;
 	}
+	if (strstr(o.cpu, "amx")) /* inherited by the process of each case */
+		amx_start();
 	if (!target_resolve(o.cpu, NULL, &a, &target, &d)) {
 		diag_print(&d, stderr, false);
 		return diag_exit_status(&d);

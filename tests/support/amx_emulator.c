@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool emulated;
+static bool emulated, refused;
 static atomic_long executed;
 
 /* ---- what the runtime asks ---- */
@@ -27,10 +27,12 @@ bool __wrap_rt_cpu_allow_amx(void);
 
 uint64_t __wrap_hone_cpu_detect(void)
 {
-	return __real_hone_cpu_detect() | (emulated ? HONE_CPU_AMX : 0);
+	return __real_hone_cpu_detect() | (emulated || refused ? HONE_CPU_AMX : 0);
 }
 
-bool __wrap_rt_cpu_allow_amx(void) { return emulated || __real_rt_cpu_allow_amx(); }
+bool __wrap_rt_cpu_allow_amx(void) { return !refused && (emulated || __real_rt_cpu_allow_amx()); }
+
+void amx_refuse_permission(bool refuse) { refused = refuse; }
 
 long amx_emulated_count(void) { return executed; }
 

@@ -14,6 +14,8 @@ enum amx { AMX_NONE, AMX_NATIVE, AMX_EMULATED };
  * is possible, or the processor lacks AVX-512. Again where another handler of SIGILL has come between: cmocka sets its
  * own for each test. */
 enum amx amx_start(void);
+/* While it is set, the processor has AMX, but the system refuses the permission to use it. */
+void amx_refuse_permission(bool refuse);
 /* Instructions executed by the handler so far, of all threads. */
 long amx_emulated_count(void);
 

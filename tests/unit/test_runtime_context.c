@@ -1,6 +1,8 @@
 /* test_runtime_context.c: contexts and their arguments. */
 #include "tests/unit/runtime_program.h"
 
+#include "tests/support/amx_emulator.h"
+
 static void run_computes_for_many_dims(void **state)
 {
 	hone_context *c = make(NULL);
@@ -254,6 +256,30 @@ static void the_first_level_that_the_processor_has_is_taken(void **state)
 	expect_refusal(&m, NULL, HONE_ERROR_CPU, "this processor or operating system lacks");
 }
 
+#ifdef __x86_64__
+static void the_next_level_is_taken_where_amx_is_refused(void **state)
+{
+	struct hone_program second = program, first = program;
+	hone_model m = model;
+	hone_context *c;
+	struct call a;
+
+	(void)state;
+	first.cpu = HONE_CPU_AMX;
+	first.setup = never;
+	m.program = &first;
+	amx_refuse_permission(true);
+	expect_refusal(&m, NULL, HONE_ERROR_CPU, "compiled for AMX, which");
+	first.next = &second;
+	assert_int_equal(hone_context_create(&m, NULL, &c, NULL, 0), HONE_OK);
+	fill_call(&a, 3, 2);
+	assert_int_equal(hone_run(c, a.in, a.out), HONE_OK);
+	check_call(&a, 0);
+	hone_context_destroy(c);
+	amx_refuse_permission(false);
+}
+#endif
+
 static void detected_levels_are_cumulative(void **state)
 {
 	uint64_t cpu = hone_cpu_detect();
@@ -280,6 +306,9 @@ int main(void)
 		cmocka_unit_test(params_are_checked_and_used),
 		cmocka_unit_test(create_refuses_what_it_cannot_do),
 		cmocka_unit_test(the_first_level_that_the_processor_has_is_taken),
+#ifdef __x86_64__
+		cmocka_unit_test(the_next_level_is_taken_where_amx_is_refused),
+#endif
 		cmocka_unit_test(detected_levels_are_cumulative),
 	};
 
