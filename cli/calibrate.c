@@ -14,7 +14,8 @@ struct reader {
 	const struct graph *graph;
 	struct arena *arena;
 	hone_tensor *inputs;
-	int next; /* the input that a file without a name is for */
+	int next;       /* the input that a file without a name is for */
+	uint64_t limit; /* of npz_read */
 	struct diag *diag;
 };
 
@@ -57,7 +58,7 @@ static bool read_npy(struct reader *r, const char *path, const char *name, size_
 static bool read_npz(struct reader *r, const char *path)
 {
 	int count = 0;
-	struct npz_array *arrays = npz_read(path, r->arena, &count, r->diag);
+	struct npz_array *arrays = npz_read(path, r->limit, r->arena, &count, r->diag);
 
 	for (int i = 0; arrays && i < count; i++)
 		if (!give(r, arrays[i].name, strlen(arrays[i].name), &arrays[i].tensor))
@@ -145,10 +146,10 @@ static bool fill_random(struct reader *r, const char *number)
 	return true;
 }
 
-bool calibrate_read(const struct graph *g, const struct list *words, struct arena *a,
-		    struct calibration *k, struct diag *d)
+bool calibrate_read(const struct graph *g, const struct list *words, uint64_t limit,
+		    struct arena *a, struct calibration *k, struct diag *d)
 {
-	struct reader r = {.graph = g, .arena = a, .diag = d};
+	struct reader r = {.graph = g, .arena = a, .limit = limit, .diag = d};
 
 	k->inputs = r.inputs = ARENA_ARRAY(a, hone_tensor, g->body->param_count + 1);
 	for (int i = 0; i < words->count; i++) {

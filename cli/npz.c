@@ -12,6 +12,7 @@ struct zip {
 	const char *path;
 	const unsigned char *bytes;
 	size_t size;
+	uint64_t room; /* what members may still take, inflated */
 	struct arena *arena;
 	struct diag *diag;
 };
@@ -109,8 +110,28 @@ static bool inflate_member(const unsigned char *from, const struct member *m, un
 	return status == Z_STREAM_END && s.total_out == m->size;
 }
 
+/* Whether the inflated member may be held; counts it. Several rows of a directory may name the same bytes. */
+static bool take_room(struct zip *z, const struct member *m)
+{
+	if (m->size > z->room)
+		return diag_add(z->diag, DIAG_FILE, (struct loc){.file = z->path},
+				"its arrays take more memory than is allowed (--memory-limit)");
+	z->room -= m->size;
+	return true;
+}
+
+static bool sum_is_right(const struct member *m, const unsigned char *bytes)
+{
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+	(void)m, (void)bytes;
+	return true;
+#else
+	return crc32_z(0, bytes, (size_t)m->size) == m->crc;
+#endif
+}
+
 /* The member's bytes, unpacked and checked, in the arena. NULL: reported. */
-static const unsigned char *unpack(const struct zip *z, const struct member *m)
+static const unsigned char *unpack(struct zip *z, const struct member *m)
 {
 	const unsigned char *local = z->bytes + m->offset, *from;
 	unsigned char *to;
@@ -125,6 +146,8 @@ static const unsigned char *unpack(const struct zip *z, const struct member *m)
 	/* deflate packs at most 1032 to 1: a larger size is a lie */
 	if (m->method == 0 ? m->size != m->packed : m->size / 1040 > m->packed)
 		return bad(z, "a member's size is wrong"), NULL;
+	if (!take_room(z, m))
+		return NULL;
 	from = local + skip;
 	to = arena_alloc(z->arena, (size_t)m->size + 64);
 	if (m->method == 0)
@@ -133,12 +156,12 @@ static const unsigned char *unpack(const struct zip *z, const struct member *m)
 		return bad(z, "a member is packed by a method other than deflate"), NULL;
 	else if (!inflate_member(from, m, to))
 		return bad(z, "a member cannot be inflated"), NULL;
-	if (crc32_z(0, to, (size_t)m->size) != m->crc)
+	if (!sum_is_right(m, to))
 		return bad(z, "a member's checksum is wrong"), NULL;
 	return to;
 }
 
-static bool read_array(const struct zip *z, const struct member *m, struct npz_array *out)
+static bool read_array(struct zip *z, const struct member *m, struct npz_array *out)
 {
 	const unsigned char *bytes = unpack(z, m);
 	size_t length = strlen(m->name);
@@ -155,12 +178,14 @@ static bool read_array(const struct zip *z, const struct member *m, struct npz_a
 			    : m->name;
 	out->tensor = (hone_tensor){.size = npy.size, .rank = npy.rank, .dtype = npy.dtype};
 	memcpy(out->tensor.dims, npy.dims, sizeof(npy.dims));
-	out->tensor.data = arena_copy(z->arena, npy.data, (size_t)npy.size + !npy.size);
+	/* in place where the elements lie as they must */
+	out->tensor.data = npy.owned ? arena_copy(z->arena, npy.data, (size_t)npy.size + !npy.size)
+				     : (void *)(uintptr_t)npy.data;
 	npy_free(&npy);
 	return true;
 }
 
-static struct npz_array *read_all(const struct zip *z, int *count)
+static struct npz_array *read_all(struct zip *z, int *count)
 {
 	const unsigned char *end = find_end(z);
 	struct npz_array *out;
@@ -180,19 +205,33 @@ static struct npz_array *read_all(const struct zip *z, int *count)
 	return out;
 }
 
-struct npz_array *npz_read(const char *path, struct arena *a, int *count, struct diag *d)
+struct npz_array *npz_parse(const char *path, const void *bytes, size_t size, uint64_t limit,
+			    struct arena *a, int *count, struct diag *d)
 {
-	struct zip z = {.path = path, .arena = a, .diag = d};
+	struct zip z = {.path = path,
+			.bytes = bytes,
+			.size = size,
+			.room = limit ? limit : (1ull << 30) + 8 * (uint64_t)size,
+			.arena = a,
+			.diag = d};
+
+	*count = 0;
+	return read_all(&z, count);
+}
+
+struct npz_array *npz_read(const char *path, uint64_t limit, struct arena *a, int *count,
+			   struct diag *d)
+{
 	struct npz_array *out;
 	char text[512];
 	void *bytes;
+	size_t size;
 
-	if (!rt_file_read(path, &bytes, &z.size, text, sizeof(text))) {
+	if (!rt_file_read(path, &bytes, &size, text, sizeof(text))) {
 		diag_add(d, DIAG_FILE, (struct loc){0}, "%s", text);
 		return NULL;
 	}
-	z.bytes = bytes;
-	out = read_all(&z, count);
+	out = npz_parse(path, bytes, size, limit, a, count, d);
 	free(bytes);
 	return out;
 }

@@ -12,7 +12,12 @@ struct npz_array {
 	hone_tensor tensor;
 };
 
-/* Reads all arrays into `a`; *count of them. NULL: reported. */
-struct npz_array *npz_read(const char *path, struct arena *a, int *count, struct diag *d);
+/* Reads all arrays into `a`; *count of them. limit: most bytes that they may take, inflated; 0: 1 GB + 8 * the file.
+ * NULL: reported. */
+struct npz_array *npz_read(const char *path, uint64_t limit, struct arena *a, int *count,
+			   struct diag *d);
+/* The same from bytes; path is for messages. */
+struct npz_array *npz_parse(const char *path, const void *bytes, size_t size, uint64_t limit,
+			    struct arena *a, int *count, struct diag *d);
 
 #endif

@@ -101,7 +101,7 @@ enum parsed session_parse(struct session *s, const struct command *c, int argc, 
 		{"reproduce", OPTION_TEXT, &s->reproduce, "DIR",
 		 "where a failing pass leaves what is needed to replay it"},
 		{"memory-limit", OPTION_INT, &s->memory_limit, "MB",
-		 "what reading the model may take (default 1 GB + 8 x file)"},
+		 "what reading the model, or samples, may take (default 1 GB + 8 x file)"},
 		{"json", OPTION_FLAG, &s->json, NULL, "machine-readable output"},
 		{NULL, OPTION_FLAG, NULL, NULL, NULL}};
 	enum parsed result =
@@ -182,7 +182,8 @@ static bool read_calibration(struct session *s)
 	if (!s->calibrate.count)
 		return true;
 	s->calibration.progress = isatty(2);
-	if (!calibrate_read(s->graph, &s->calibrate, &s->arena, &s->calibration, &s->diag) ||
+	if (!calibrate_read(s->graph, &s->calibrate, (uint64_t)s->memory_limit << 20, &s->arena,
+			    &s->calibration, &s->diag) ||
 	    !targets_resolve("native", NULL, &s->arena, here, &s->diag))
 		return false;
 	s->calibration.engine = jit_engine(&here->at[0], NULL, &s->arena);

@@ -3,23 +3,48 @@
 
 #include <math.h>
 
+/* row[j..j+3] less the products of row and of rows j..j+3 over their first j columns: four sums at a time, each in the
+ * order of k. */
+static void subtract_four(double *row, const double *others, int n, int j)
+{
+	const double *o0 = others, *o1 = o0 + n, *o2 = o1 + n, *o3 = o2 + n;
+	double s0 = row[j], s1 = row[j + 1], s2 = row[j + 2], s3 = row[j + 3];
+
+	for (int k = 0; k < j; k++) {
+		s0 -= row[k] * o0[k];
+		s1 -= row[k] * o1[k];
+		s2 -= row[k] * o2[k];
+		s3 -= row[k] * o3[k];
+	}
+	row[j] = s0;
+	row[j + 1] = s1;
+	row[j + 2] = s2;
+	row[j + 3] = s3;
+}
+
 bool cholesky_factor(double *a, int n)
 {
 	for (int i = 0; i < n; i++) {
 		double *row = a + (int64_t)i * n;
 
-		for (int j = 0; j <= i; j++) {
-			const double *other = a + (int64_t)j * n;
-			double sum = row[j];
+		for (int j = 0; j <= i; j += 4) {
+			const double *others = a + (int64_t)j * n;
+			bool four = j + 4 <= i;
 
-			for (int k = 0; k < j; k++)
-				sum -= row[k] * other[k];
-			if (i != j)
-				row[j] = sum / other[j];
-			else if (!(sum > 0))
-				return false;
-			else
-				row[j] = sqrt(sum);
+			if (four)
+				subtract_four(row, others, n, j);
+			for (int m = j; m < j + 4 && m <= i; m++, others += n) {
+				double sum = row[m];
+
+				for (int k = four ? j : 0; k < m; k++)
+					sum -= row[k] * others[k];
+				if (i != m)
+					row[m] = sum / others[m];
+				else if (!(sum > 0))
+					return false;
+				else
+					row[m] = sqrt(sum);
+			}
 		}
 	}
 	return true;

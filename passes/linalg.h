@@ -8,7 +8,7 @@
 
 /* a [n,n], symmetric, becomes its lower Cholesky factor: a = L L'. What is above the diagonal is left.
  * False: not positive definite.
- * Source: Golub and Van Loan, Matrix Computations, 4.2 (outer rows by dot products). */
+ * Source: Golub and Van Loan, Matrix Computations, 4.2 (by rows, as dot products: four at a time). */
 bool cholesky_factor(double *a, int n);
 /* b [n,m] becomes the x of L L' x = b. */
 void cholesky_solve(const double *l, int n, double *b, int m);
