@@ -15,7 +15,8 @@ static const double MOST_SECONDS = 20; /* of measuring latency */
 bool measure_read(struct session *s)
 {
 	struct diag d = {0};
-	bool ok = calibrate_read(s->graph, &s->held_out, &s->arena, &s->held, &d);
+	bool ok = calibrate_read(s->graph, &s->held_out, (uint64_t)s->memory_limit << 20, &s->arena,
+				 &s->held, &d);
 
 	for (int i = 0; i < d.count; i++) /* they say --calibrate */
 		diag_add(&s->diag, d.messages[i].kind, (struct loc){.file = "--held-out"}, "%s",
