@@ -690,6 +690,38 @@ struct program *program_layout(struct graph *g, const struct target *t, int extr
 	return p;
 }
 
+/* Weights with many blocks of zeros whose products are dense all the same: pruning gains no speed there. */
+static void say_dense(const struct program *p, struct diag *d)
+{
+	const struct node *first = NULL;
+	const char *others = "";
+	double least = 100, most = 0;
+	int count = 0;
+
+	for (int i = 0; i < p->sites.count; i++) {
+		const struct site *site = &p->sites.at[i];
+		const struct contract_plan *plan = &site->kernel->plan.contract;
+		double zeros;
+
+		if (site->kernel->plan.driver != DRIVER_CONTRACT || plan->sparse ||
+		    plan->sparsity.kept == plan->sparsity.rows)
+			continue;
+		zeros = 100 - 100 * (double)plan->sparsity.kept / (double)plan->sparsity.rows;
+		least = zeros < least ? zeros : least;
+		most = zeros > most ? zeros : most;
+		first = first ? first : site->node;
+		count++;
+	}
+	if (count > 1)
+		others = arena_printf(p->arena, ", and %d more nodes", count - 1);
+	if (first)
+		diag_add(d, DIAG_WARNING, first->loc,
+			 "%.0f to %.0f %% of the blocks of 1x16 weights are zero (here%s), but "
+			 "leaving "
+			 "them out would not be faster: the products stay dense",
+			 least, most, others);
+}
+
 bool programs_layout(struct graph *g, const struct targets *levels, struct arena *a,
 		     struct program *out[TARGETS_MAX], struct diag *d)
 {
@@ -701,5 +733,6 @@ bool programs_layout(struct graph *g, const struct targets *levels, struct arena
 			return false;
 	}
 	constants_place(constants);
+	say_dense(out[0], d);
 	return true;
 }

@@ -9,7 +9,7 @@
  *
  * Cost, in multiplications that a core does in the time of a step (s: pixels of a result, t: tiles, both of all
  * images; a batch of unknown size counts as 1):
- *	direct      9 s C M                        + 9 C M weights
+ *	direct      9 s C M                        + 9 C M weights      both less what blocks of zeros leave out
  *	Winograd    P t C M + transforms           + P C M weights
  * A weight is read from far away, once in a run: WEIGHT_COST. So the weights, of which there are P / 9 times as many,
  * decide on small planes, where each is used for few tiles. A transform reads and writes its elements once:
@@ -32,6 +32,7 @@ static const double gain_min = 1.2;
 
 struct shape {
 	double n, c, m; /* images, input and output channels */
+	double kept;    /* share of the blocks of 1x16 weights that are not all zero */
 	int64_t h, w;   /* of the result */
 };
 
@@ -39,7 +40,7 @@ struct shape {
 
 static double direct_cost(const struct shape *s)
 {
-	return 9 * s->c * s->m * (s->n * (double)(s->h * s->w) + WEIGHT_COST);
+	return 9 * s->c * s->m * s->kept * (s->n * (double)(s->h * s->w) + WEIGHT_COST);
 }
 
 static int64_t whole(int64_t x, int64_t tile) { return (x + tile - 1) / tile * tile; }
@@ -83,6 +84,29 @@ static bool all_ones(struct ints list)
 	return true;
 }
 
+/* Of blocks of 16 neighbours along the last axis, as the contraction driver leaves them out. */
+static double kept_share(const struct value *w)
+{
+	const struct tensor *t = value_const(w);
+	int64_t width = w->type.dims[3]->value, rows = type_count_const(&w->type) / width, kept = 0,
+		blocks = 0;
+	const char *at = t->data;
+	uint32_t bits;
+
+	if (t->kind != TENSOR_BYTES)
+		return 1;
+	for (int64_t row = 0; row < rows; row++)
+		for (int64_t from = 0; from < width; from += 16, blocks++) {
+			int64_t i = from, end = from + 16 < width ? from + 16 : width;
+
+			do {
+				memcpy(&bits, at + (row * width + i) * 4, 4);
+			} while (!(bits << 1) && ++i < end);
+			kept += i < end;
+		}
+	return (double)kept / (double)blocks;
+}
+
 /* Whether n is of the form; then its shape. */
 static bool is_candidate(const struct node *n, struct shape *s)
 {
@@ -99,7 +123,8 @@ static bool is_candidate(const struct node *n, struct shape *s)
 	    !dim_is_const(w->dims[2]) || !dim_is_const(w->dims[3]) || !dim_is_const(y->dims[1]) ||
 	    !dim_is_const(y->dims[2]) || y->dims[1]->value < 1 || y->dims[2]->value < 1)
 		return false;
-	*s = (struct shape){.n = dim_is_const(y->dims[0]) ? (double)y->dims[0]->value : 1,
+	*s = (struct shape){.kept = kept_share(n->in[1]),
+			    .n = dim_is_const(y->dims[0]) ? (double)y->dims[0]->value : 1,
 			    .c = (double)w->dims[2]->value,
 			    .m = (double)w->dims[3]->value,
 			    .h = y->dims[1]->value,
