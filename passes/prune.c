@@ -1,5 +1,5 @@
 /* prune: channels, attention heads and hidden neurons that matter least leave the model, so that it is smaller and
- * faster as an ordinary dense one. An argument such as "channels=0.5" or "macs=0.5" asks for it; without one
+ * faster as an ordinary dense one; blocks of weights become zero. An argument such as "channels=0.5" or "macs=0.5" asks for it; without one
  * nothing is done. docs/compress.md teaches the use, architecture.md the mechanism. */
 #include "passes/prune.h"
 
@@ -14,7 +14,7 @@ enum { ALL = (1 << UNIT_KINDS) - 1 };
 /* What may be asked: name=ratio. */
 static const struct {
 	const char *name;
-	int kinds; /* of units, as bits; 0: multiply-adds to keep */
+	int kinds; /* of units, as bits */
 	const char *what;
 } asks[] = {
 	{"channels", 1 << UNIT_CHANNEL, "the share of channels to remove"},
@@ -22,6 +22,7 @@ static const struct {
 	{"ffn", 1 << UNIT_FFN, "the share of hidden neurons to remove"},
 	{"", ALL, "the share of all of them to remove"},
 	{"macs", 0, "the share of multiply-adds to keep"},
+	{"block:1x16", 0, "the share of blocks of weights to make zero"},
 };
 enum { ASKS = sizeof(asks) / sizeof(*asks) };
 
@@ -42,13 +43,13 @@ static bool read_ask(struct prune *p, const char *text)
 	while (i < ASKS && (strlen(asks[i].name) != length || memcmp(asks[i].name, text, length)))
 		i++;
 	if (i == ASKS)
-		return bad_option(p, text, "expected channels=, heads=, ffn=, macs= or a number");
+		return bad_option(p, text, "expected channels=, heads=, ffn=, macs=, block:1x16= or a number");
 	if (!*number || *end || !(ratio > 0 && ratio < 1))
 		return bad_option(
 			p, text,
 			arena_printf(p->c->scratch, "expected %s, between 0 and 1", asks[i].what));
 	if (!asks[i].kinds)
-		p->macs = ratio;
+		*(asks[i].name[0] == 'b' ? &p->blocks : &p->macs) = ratio;
 	for (int k = 0; k < UNIT_KINDS; k++)
 		if (asks[i].kinds >> k & 1)
 			p->ratio[k] = ratio;
@@ -60,7 +61,7 @@ static bool read_options(struct prune *p)
 	char *at = arena_text(p->c->scratch, p->c->argument);
 
 	if (!*at)
-		return bad_option(p, "", "expected channels=R, heads=R, ffn=R, macs=R or R");
+		return bad_option(p, "", "expected channels=R, heads=R, ffn=R, macs=R, block:1x16=R or R");
 	while (*at) {
 		size_t length = strcspn(at, ";");
 		char *next = at + length + (at[length] == ';');
@@ -79,6 +80,9 @@ static bool wanted(const struct prune *p)
 {
 	for (int g = 0; g < p->group_count; g++)
 		if (p->groups[g].unit_count > 1 && (p->macs > 0 || p->ratio[p->groups[g].kind] > 0))
+			return true;
+	for (int i = 0; i < p->consumers.count; i++)
+		if (p->blocks > 0 && prune_has_blocks(&p->consumers.at[i]))
 			return true;
 	return diag_add(p->c->diag, DIAG_UNSUPPORTED, (struct loc){0},
 			"--prune: the model has nothing of the kind to remove");
@@ -172,13 +176,27 @@ static bool find(struct prune *p)
 	return wanted(p);
 }
 
+static double macs_after(const struct prune *p)
+{
+	return prune_macs(p) - prune_block_macs(p);
+}
+
+static bool emit(struct prune *p)
+{
+	if (!prune_emit(p))
+		return false;
+	if (p->blocks > 0)
+		prune_clear_blocks(p);
+	return true;
+}
+
 /* Emits, measures, repairs, measures again. */
 static bool emit_repaired(struct prune *p, double before)
 {
 	struct prune_error plain = {0}, mended = {0};
-	double after = prune_macs(p);
+	double after = macs_after(p);
 
-	if (!prune_keep_whole(p) || !prune_emit(p) || !prune_measure_error(p, &plain) ||
+	if (!prune_keep_whole(p) || !emit(p) || !prune_measure_error(p, &plain) ||
 	    !prune_repair(p) || !prune_measure_error(p, &mended))
 		return false;
 	report_result(p, before, after, &plain, &mended);
@@ -198,8 +216,8 @@ static bool run(struct prune *p)
 		return false;
 	if (k)
 		return emit_repaired(p, before);
-	report_result(p, before, prune_macs(p), NULL, NULL);
-	return prune_emit(p);
+	report_result(p, before, macs_after(p), NULL, NULL);
+	return emit(p);
 }
 
 bool pass_prune(struct pass_context *c)

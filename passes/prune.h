@@ -5,6 +5,7 @@
  *   prune_choose.c  importance, and what is removed
  *   prune_emit.c    the graph without what was removed
  *   prune_measure.c activations and errors on calibration inputs
+ *   prune_blocks.c  blocks of 1x16 weights that become zero
  *   prune_repair.c, prune_install.c   weights that make up for what was removed
  *
  * An *element* is an index of an axis of constant size of a value. The elements that can only be removed together
@@ -48,9 +49,10 @@ struct prune_error {
 /* A contraction of a value by constant weights: y[..,n] = sum over k of x[..,k] * w[..,k,n]. */
 struct prune_consumer {
 	struct node *node;
-	int source;          /* of x; -1: nothing of x may go */
+	int source;          /* of x; -1: nothing of x may go, nor blocks */
 	int k_first, k_size; /* elements of x's last axis */
 	int n_first;         /* the first element of y's last axis; -1: not tracked */
+	struct value *cleared, *uncleared; /* its weights with and without blocks of zeros; NULL: no blocks */
 };
 
 /* What contractions read, behind pads of other axes: rows of its last axis. */
@@ -69,7 +71,7 @@ struct prune_copy {
 struct prune {
 	struct pass_context *c;
 	/* asked for; negative: not */
-	double ratio[UNIT_KINDS], macs;
+	double ratio[UNIT_KINDS], macs, blocks;
 	/* prune_axes.c */
 	struct prune_axis *axes;
 	int axis_count, element_count, value_count;
@@ -128,6 +130,16 @@ void prune_find_consumers(struct prune *p);
 void prune_score(struct prune *p);
 /* Decides which units go, and counts p->kept. False: reported. */
 bool prune_choose(struct prune *p);
+
+/* Whether blocks of a consumer's weights are cleared when blocks are asked for. */
+bool prune_has_blocks(const struct prune_consumer *c);
+/* Multiply-adds that cleared blocks save, of the units that stay. */
+double prune_block_macs(const struct prune *p);
+/* Clears the share p->blocks of the blocks of consumers' weights, in the graph that was emitted. */
+void prune_clear_blocks(struct prune *p);
+/* xt [k,n] becomes the least squares solution of xx [k,k] (lower half) w = xt that is zero in the blocks in which
+ * `weights` are. False: not positive definite. */
+bool prune_solve_blocks(const double *xx, double *xt, int k, int n, const float *weights);
 
 /* Runs the graph on the calibration inputs: sums and squares of sources, and what the outputs should be. False:
  * reported. */

@@ -67,7 +67,7 @@ void prune_find_consumers(struct prune *p)
 		c.k_size = (int)x->type.dims[last]->value;
 		c.n_first = prune_first(p, n->out[0], n->out[0]->type.rank - 1);
 		c.source = -1;
-		if (may_shrink(p, c.k_first, c.k_size))
+		if (may_shrink(p, c.k_first, c.k_size) || (p->blocks > 0 && prune_has_blocks(&c)))
 			c.source = source_number(p, of_value, unpadded(x));
 		ARENA_PUSH(p->c->scratch, &p->consumers, c);
 	}

@@ -217,9 +217,16 @@ static bool solve(struct fit *f, const float *w)
 {
 	int k = f->inputs, n = f->outputs;
 
-	if (!center(f, w) || !cholesky_factor(f->xx, k))
+	if (!center(f, w))
 		return false;
-	cholesky_solve(f->xx, k, f->xt, n);
+	if (f->consumer->cleared) {
+		if (!prune_solve_blocks(f->xx, f->xt, k, n, w))
+			return false;
+	} else {
+		if (!cholesky_factor(f->xx, k))
+			return false;
+		cholesky_solve(f->xx, k, f->xt, n);
+	}
 	for (int i = 0; i < k; i++)
 		for (int j = 0; j < n; j++)
 			f->t[j] -= f->x[i] * f->xt[(int64_t)i * n + j];
@@ -228,9 +235,17 @@ static bool solve(struct fit *f, const float *w)
 	return true;
 }
 
+/* Weights of which blocks are zero stand in the node from now on. */
+static struct value *take_cleared(struct prune_consumer *c)
+{
+	if (c->cleared)
+		c->node->in[1] = c->cleared;
+	return c->node->in[1];
+}
+
 static void finish(struct prune *p, struct fit *f)
 {
-	const struct value *w = f->consumer->node->in[1];
+	const struct value *w = take_cleared(f->consumer);
 	int64_t count = type_count_const(&w->type);
 	const float *from = tensor_bytes(value_const(w), DT_F32, count, p->c->scratch);
 	float *to, *shift;
@@ -296,13 +311,23 @@ static bool repair_batch(struct prune *p, struct batch *b)
 	return ok;
 }
 
-/* Whether anything of x is gone. */
+/* Whether anything of x, or of the weights, is gone. */
 static bool lost_inputs(const struct prune *p, const struct prune_consumer *c)
 {
+	if (c->cleared)
+		return true;
 	for (int i = 0; i < c->k_size; i++)
 		if (!prune_stays(p, c->k_first + i))
 			return true;
 	return false;
+}
+
+/* Blocks are zero from the run on that repairs them: in those before, what follows in the same run would be fitted to
+ * inputs that it will never see. */
+static void give_back(struct prune_consumer *c)
+{
+	if (c->cleared)
+		c->node->in[1] = c->uncleared;
 }
 
 bool prune_repair(struct prune *p)
@@ -313,7 +338,7 @@ bool prune_repair(struct prune *p)
 	for (int i = 0; i < p->consumers.count; i++)
 		if (lost_inputs(p, &p->consumers.at[i]) &&
 		    open_fit(&p->consumers.at[i], &fits[count]))
-			count++;
+			give_back(fits[count++].consumer);
 	share = (count + RUNS_MAX - 1) / RUNS_MAX;
 	for (int at = 0; at < count;) {
 		struct batch b = {.fits = fits + at};
