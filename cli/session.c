@@ -78,8 +78,8 @@ enum parsed session_parse(struct session *s, const struct command *c, int argc, 
 		{"winograd", OPTION_TEXT, &s->winograd, "on|off|2|4",
 		 "3x3 convolutions by F(2x2,3x3), F(4x4,3x3): where it is faster (on), never, all"},
 		{"prune", OPTION_TEXT, &s->prune, "channels=R,..",
-		 "remove a share of channels, heads=, ffn=, all (R), or keep a share of macs= "
-		 "(docs/compress.md)"},
+		 "remove a share of channels, heads=, ffn=, all (R), of weights in block:1x16=, or "
+		 "keep a share of macs= (docs/compress.md)"},
 		{"quantize", OPTION_TEXT, &s->quantize, "MODE",
 		 "weights and activations of few bits: int8-dynamic, .. (docs/compress.md)"},
 		{"max-error", OPTION_REAL, &s->max_error, "E",

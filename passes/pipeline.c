@@ -17,7 +17,8 @@ const struct pass pass_table[] = {
 	 "normalize, softmax and attention out of their parts; scales and shifts into the weights "
 	 "before them",
 	 PASS_REASSOCIATES, pass_fuse_patterns},
-	{"prune", "channels, heads and hidden neurons that matter least are removed (--prune)",
+	{"prune",
+	 "channels, heads, hidden neurons and blocks of weights that matter least go (--prune)",
 	 PASS_LOSSY, pass_prune},
 	{"quantize", "weights and activations of few bits (--quantize)", PASS_LOSSY, pass_quantize},
 	{"early_exit",

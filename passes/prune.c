@@ -43,7 +43,9 @@ static bool read_ask(struct prune *p, const char *text)
 	while (i < ASKS && (strlen(asks[i].name) != length || memcmp(asks[i].name, text, length)))
 		i++;
 	if (i == ASKS)
-		return bad_option(p, text, "expected channels=, heads=, ffn=, macs=, block:1x16= or a number");
+		return bad_option(
+			p, text,
+			"expected channels=, heads=, ffn=, macs=, block:1x16= or a number");
 	if (!*number || *end || !(ratio > 0 && ratio < 1))
 		return bad_option(
 			p, text,
@@ -61,7 +63,8 @@ static bool read_options(struct prune *p)
 	char *at = arena_text(p->c->scratch, p->c->argument);
 
 	if (!*at)
-		return bad_option(p, "", "expected channels=R, heads=R, ffn=R, macs=R, block:1x16=R or R");
+		return bad_option(p, "",
+				  "expected channels=R, heads=R, ffn=R, macs=R, block:1x16=R or R");
 	while (*at) {
 		size_t length = strcspn(at, ";");
 		char *next = at + length + (at[length] == ';');
@@ -176,10 +179,7 @@ static bool find(struct prune *p)
 	return wanted(p);
 }
 
-static double macs_after(const struct prune *p)
-{
-	return prune_macs(p) - prune_block_macs(p);
-}
+static double macs_after(const struct prune *p) { return prune_macs(p) - prune_block_macs(p); }
 
 static bool emit(struct prune *p)
 {

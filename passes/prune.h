@@ -52,7 +52,8 @@ struct prune_consumer {
 	int source;          /* of x; -1: nothing of x may go, nor blocks */
 	int k_first, k_size; /* elements of x's last axis */
 	int n_first;         /* the first element of y's last axis; -1: not tracked */
-	struct value *cleared, *uncleared; /* its weights with and without blocks of zeros; NULL: no blocks */
+	struct value *cleared,
+		*uncleared; /* its weights with and without blocks of zeros; NULL: no blocks */
 };
 
 /* What contractions read, behind pads of other axes: rows of its last axis. */

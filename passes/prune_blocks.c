@@ -38,8 +38,7 @@ bool prune_has_blocks(const struct prune_consumer *c)
 	const struct type *w = &c->node->in[1]->type;
 	int64_t columns = w->dims[w->rank - 1]->value;
 
-	return w->dtype == DT_F32 && columns >= BLOCK &&
-	       type_count_const(w) / columns >= ROWS_MIN;
+	return w->dtype == DT_F32 && columns >= BLOCK && type_count_const(w) / columns >= ROWS_MIN;
 }
 
 double prune_block_macs(const struct prune *p)
