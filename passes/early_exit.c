@@ -35,8 +35,12 @@ static bool read_option(struct exits *x, const char *name, const char *value)
 			}
 		return bad_option(x, "rule=confidence, entropy, margin or patience");
 	}
+	if (!strcmp(name, "heads")) {
+		x->head_names = value;
+		return *value || bad_option(x, "heads= and names of outputs");
+	}
 	if (strcmp(name, "exits"))
-		return bad_option(x, "agree=, rule= and exits=");
+		return bad_option(x, "agree=, rule=, exits= and heads=");
 	if (!strcmp(value, "auto"))
 		return true;
 	x->wanted = (int)strtol(value, &end, 10);
@@ -52,6 +56,8 @@ static bool read_options(struct exits *x)
 {
 	char *at = arena_text(x->c->scratch, x->c->argument);
 
+	bool in_heads = false;
+
 	x->agree = 0.99;
 	while (*at) {
 		size_t length = strcspn(at, ";");
@@ -59,14 +65,20 @@ static bool read_options(struct exits *x)
 
 		at[length] = 0;
 		equals = strchr(at, '=');
-		if (!equals)
-			return bad_option(x, "agree=, rule= and exits=");
+		if (!equals && !in_heads)
+			return bad_option(x, "agree=, rule=, exits= and heads=");
+		if (!equals) { /* heads=a,b */
+			x->head_names = arena_printf(x->c->scratch, "%s+%s", x->head_names, at);
+			at = next;
+			continue;
+		}
 		*equals = 0;
+		in_heads = !strcmp(at, "heads");
 		if (!read_option(x, at, equals + 1))
 			return false;
 		at = next;
 	}
-	return true;
+	return !x->head_names || !x->names || bad_option(x, "either heads= or names in exits=");
 }
 
 /* ---- the pass ---- */
@@ -107,6 +119,9 @@ static void report_result(const struct exits *x)
 bool pass_early_exit(struct pass_context *c)
 {
 	struct exits x = {.c = c};
+	struct value **old; /* outputs */
+	const char **old_names;
+	int old_count;
 
 	if (!c->argument)
 		return true;
@@ -115,8 +130,15 @@ bool pass_early_exit(struct pass_context *c)
 	if (!c->calibration)
 		return diag_add(c->diag, DIAG_USAGE, (struct loc){0},
 				"--early-exit needs inputs to calibrate on: --calibrate FILE..");
-	if (!pass_dead_code(c) || !exits_find(&x) || !exits_fit(&x))
+	old_count = c->graph->body->result_count;
+	old = arena_copy(c->scratch, c->graph->body->results, (size_t)old_count * sizeof(*old));
+	old_names = arena_copy(c->scratch, c->graph->output_names,
+			       (size_t)old_count * sizeof(*old_names));
+	if (!pass_dead_code(c) || (x.head_names && !exits_take_heads(&x)) || !exits_find(&x) ||
+	    !exits_fit(&x))
 		return false;
+	if (!x.cut_count)
+		graph_set_outputs(c->graph, old_count, old, old_names);
 	if (x.cut_count) {
 		if (!exits_emit(&x))
 			return false;

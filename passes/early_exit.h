@@ -1,6 +1,7 @@
 /* early_exit.h: between the files of the pass early_exit.
  *   early_exit.c        options, and the order of the steps
  *   early_exit_trunk.c  where the model can be cut, and the proof that it can
+ *   early_exit_heads.c  exits that the model has: auxiliary outputs
  *   early_exit_fit.c    heads and thresholds, from calibration inputs
  *   early_exit_emit.c   the graph with exits */
 #ifndef PASSES_EARLY_EXIT_H
@@ -13,6 +14,17 @@ extern const char *const exit_rules[RULE_COUNT];
 
 enum { CUTS_MAX = 10 };
 
+/* An auxiliary output of the model that answers what the model does. */
+struct head {
+	const char *name;
+	int output;          /* its position among the model's outputs */
+	struct value *value; /* f32[N,C] */
+	struct value
+		*logits; /* of which it is the softmax where the answer is one too; else itself */
+	struct node **nodes; /* what it alone is made of, without constants, in order */
+	int node_count;
+};
+
 /* A place between two blocks. */
 struct cut {
 	struct value *value;
@@ -20,7 +32,8 @@ struct cut {
 	double work;        /* multiply-adds of one sample up to here, of all: 0..1 */
 	struct value *last; /* the value after the last block that this one resembles, or NULL: then
 			       the features are means over positions */
-	struct value *feature; /* [N,F] */
+	const struct head *head; /* the model's own head; NULL: one is fitted */
+	struct value *feature;   /* [N,F] */
 	int feature_count;
 	float *features; /* [samples,F] */
 	float *weights;  /* [F,C], of the head */
@@ -35,9 +48,13 @@ struct exits {
 	/* asked for */
 	double agree;
 	enum exit_rule rule;
-	int wanted;        /* number of exits; 0: as many as pay */
-	const char *names; /* of values, joined by +; or NULL */
+	int wanted;             /* number of exits; 0: as many as pay */
+	const char *names;      /* of values, joined by +; or NULL */
+	const char *head_names; /* of auxiliary outputs, joined by +; or NULL */
 	/* the model */
+	struct head heads[CUTS_MAX];
+	int head_count;
+	bool *is_aside;       /* by value id: only heads are made of it; NULL: nothing is */
 	struct value *logits; /* [N,C]: what heads imitate */
 	bool softmax;         /* the output is the softmax of the logits */
 	int classes;
@@ -69,6 +86,17 @@ struct node *exits_copy(const struct exits *x, struct builder *b, const struct n
 /* The features [rows,F] of a cut whose value is h; map as above, for what the model's own pooling reads. */
 struct value *exits_feature(const struct exits *x, struct builder *b, const struct cut *cut,
 			    struct value *h, dim symbol, struct value **map);
+
+/* Whether n can run on some of the rows alone. */
+bool exits_is_cuttable(const struct exits *x, const struct node *n);
+
+/* Takes the outputs that are named as heads off the graph. False: reported. */
+bool exits_take_heads(struct exits *x);
+/* The first of all cuts behind `first` at which each head can answer, in order. False: reported. */
+bool exits_place_heads(struct exits *x, const struct cut *all, int count, int first);
+/* The logits of a head for the rows `symbol`; map as for exits_copy. NULL: reported. */
+struct value *exits_copy_head(const struct exits *x, struct builder *b, const struct head *h,
+			      dim symbol, struct value **map);
 
 /* Fits heads, chooses exits and thresholds; cuts that are not used are dropped. False: reported; no cut left: a
  * warning says why. */

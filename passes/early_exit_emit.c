@@ -314,46 +314,65 @@ static struct value *keep_rows(struct builder *b, struct value *v, struct value 
 	return n ? n->out[0] : NULL;
 }
 
-/* Every value of the original graph that nodes from `from` on read, and that was made before. */
-static bool keep_live(struct exits *x, struct builder *b, struct rows *r, int from, dim symbol,
-		      struct value *keep)
+/* What v is for the rows that stay: of N * c rows by samples, then flat again. */
+static struct value *keep_value(struct exits *x, struct builder *b, const struct rows *r,
+				const struct value *v, struct value *now, dim symbol,
+				struct value *keep)
+{
+	dim dims[HONE_MAX_RANK + 1];
+	struct dim_pool *p = &x->c->graph->dims;
+	int rank = v->type.rank;
+
+	if (v->type.dims[0] == x->batch)
+		return keep_rows(b, now, keep);
+	if (rank >= HONE_MAX_RANK)
+		return NULL;
+	dims[0] = r->symbol;
+	dims[1] = exits_rows(x, v->type.dims[0], dim_const(p, 1));
+	for (int j = 1; j < rank; j++)
+		dims[j + 1] = v->type.dims[j];
+	now = keep_rows(b, add_reshape(b, now, rank + 1, dims), keep);
+	dims[1] = exits_rows(x, v->type.dims[0], symbol);
+	return now ? add_reshape(b, now, rank, dims + 1) : NULL;
+}
+
+/* The operands of n that are not `done`: in rows that stay. */
+static bool keep_operands(struct exits *x, struct builder *b, struct rows *r, const struct node *n,
+			  dim symbol, struct value *keep, bool *done)
+{
+	for (int k = 0; k < n->in_count; k++) {
+		struct value *v = n->in[k], *now;
+
+		if (!v || v->id >= x->value_count || done[v->id] || !exits_is_batched(x, v))
+			continue;
+		done[v->id] = true;
+		now = r->map[v->id] ? r->map[v->id] : v;
+		r->map[v->id] = keep_value(x, b, r, v, now, symbol, keep);
+		if (!r->map[v->id])
+			return false;
+	}
+	return true;
+}
+
+/* Every value of the original graph that nodes from `from` on read, and heads of exits behind `index`, and that was
+ * made before. */
+static bool keep_live(struct exits *x, struct builder *b, struct rows *r, int index, int from,
+		      dim symbol, struct value *keep)
 {
 	bool *done = ARENA_ARRAY(x->c->scratch, bool, x->value_count + 1);
-	int before = x->value_count;
 
-	for (int i = from; i < x->node_count; i++) {
-		const struct node *n = x->nodes[i];
-
-		for (int k = 0; k < n->out_count; k++)
-			done[n->out[k]->id] = true;
-		for (int k = 0; k < n->in_count; k++) {
-			struct value *v = n->in[k], *now;
-
-			if (!v || v->id >= before || done[v->id] || !exits_is_batched(x, v))
-				continue;
-			done[v->id] = true;
-			now = r->map[v->id] ? r->map[v->id] : v;
-			if (v->type.dims[0] == x->batch) {
-				r->map[v->id] = keep_rows(b, now, keep);
-			} else { /* N * c rows: by samples, then flat again */
-				dim dims[HONE_MAX_RANK + 1];
-				struct dim_pool *p = &x->c->graph->dims;
-				int rank = v->type.rank;
-
-				if (rank >= HONE_MAX_RANK)
-					return false;
-				dims[0] = r->symbol;
-				dims[1] = exits_rows(x, v->type.dims[0], dim_const(p, 1));
-				for (int j = 1; j < rank; j++)
-					dims[j + 1] = v->type.dims[j];
-				now = keep_rows(b, add_reshape(b, now, rank + 1, dims), keep);
-				dims[1] = exits_rows(x, v->type.dims[0], symbol);
-				r->map[v->id] = now ? add_reshape(b, now, rank, dims + 1) : NULL;
-			}
-			if (!r->map[v->id])
+	for (int i = from; i < x->node_count; i++)
+		for (int k = 0; k < x->nodes[i]->out_count; k++)
+			done[x->nodes[i]->out[k]->id] = true;
+	for (int i = 0; x->is_aside && i < x->value_count; i++)
+		done[i] = done[i] || x->is_aside[i];
+	for (int i = from; i < x->node_count; i++)
+		if (!keep_operands(x, b, r, x->nodes[i], symbol, keep, done))
+			return false;
+	for (int i = index + 1; i < x->cut_count; i++)
+		for (int k = 0; x->cuts[i].head && k < x->cuts[i].head->node_count; k++)
+			if (!keep_operands(x, b, r, x->cuts[i].head->nodes[k], symbol, keep, done))
 				return false;
-		}
-	}
 	return true;
 }
 
@@ -387,7 +406,7 @@ static bool leave(struct exits *x, struct builder *b, struct rows *r, struct val
 	none = expr_binary(&g->exprs, EXPR_EQ, expr_dim(&g->exprs, symbol),
 			   expr_index(&g->exprs, 0));
 	if (!add_return(b, r, add_map(b, none, DT_NONE, 0, NULL)) ||
-	    !keep_live(x, b, r, from, symbol, keep->out[0]))
+	    !keep_live(x, b, r, index, from, symbol, keep->out[0]))
 		return false;
 	r->numbers = r->numbers ? keep_rows(b, r->numbers, keep->out[0]) : keep->out[0];
 	if (r->winner) {
@@ -398,12 +417,21 @@ static bool leave(struct exits *x, struct builder *b, struct rows *r, struct val
 	return r->numbers != NULL;
 }
 
+static struct value *add_logits(struct exits *x, struct builder *b, struct rows *r,
+				const struct cut *cut)
+{
+	struct value *h = r->map[cut->value->id] ? r->map[cut->value->id] : cut->value, *feature;
+
+	if (cut->head)
+		return exits_copy_head(x, b, cut->head, r->symbol, r->map);
+	feature = exits_feature(x, b, cut, h, r->symbol, r->map);
+	return feature ? add_head(x, b, cut, feature) : NULL;
+}
+
 static bool add_exit(struct exits *x, struct builder *b, struct rows *r, int index)
 {
 	struct cut *cut = &x->cuts[index];
-	struct value *h = r->map[cut->value->id] ? r->map[cut->value->id] : cut->value;
-	struct value *feature = exits_feature(x, b, cut, h, r->symbol, r->map);
-	struct value *logits = feature ? add_head(x, b, cut, feature) : NULL;
+	struct value *logits = add_logits(x, b, r, cut);
 	struct value *confidence = add_confidence(x, b, r, logits);
 
 	return confidence &&

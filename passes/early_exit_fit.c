@@ -72,7 +72,8 @@ static bool measure(struct exits *x)
 	for (int i = 0; i < x->cut_count; i++) {
 		struct value **map = ARENA_ARRAY(c->scratch, struct value *, x->value_count + 1);
 		struct cut *cut = &x->cuts[i];
-		struct value *v = exits_feature(x, &b, cut, cut->value, x->batch, map);
+		struct value *v = cut->head ? cut->head->logits
+					    : exits_feature(x, &b, cut, cut->value, x->batch, map);
 
 		if (!v && cut->last) {
 			cut->last = NULL;
@@ -548,9 +549,14 @@ bool exits_fit(struct exits *x)
 
 	if (!has_enough(x) || !measure(x))
 		return false;
-	for (int i = 0; i < x->cut_count; i++)
-		if (!fit_head(x, &x->cuts[i]))
+	for (int i = 0; i < x->cut_count; i++) {
+		struct cut *cut = &x->cuts[i];
+
+		if (cut->head)
+			cut->logits = cut->features;
+		else if (!fit_head(x, cut))
 			return false;
+	}
 	report_curves(x);
 	fill_table(&t, x, x->rule);
 	test_levels(&t, choose_set(&t), curve, &best);

@@ -148,8 +148,7 @@ static bool is_rowwise(const struct exits *x, const struct node *n)
 	}
 }
 
-/* Whether n can run on some of the rows alone. */
-static bool is_cuttable(const struct exits *x, const struct node *n)
+bool exits_is_cuttable(const struct exits *x, const struct node *n)
 {
 	bool batched = false;
 
@@ -190,7 +189,8 @@ static bool find_output(struct exits *x)
 	struct node *last = value_def(y, OP_softmax);
 
 	if (g->body->result_count != 1)
-		return refuse(x, "the model has several outputs; it takes classifiers with one");
+		return refuse(x, "the model has several outputs; heads= says which of them are "
+				 "heads, so that one is left");
 	if (y->type.kind != TYPE_TENSOR || y->type.dtype != DT_F32 || y->type.rank != 2 ||
 	    !dim_is_const(y->type.dims[1]) || y->type.dims[1]->value < 2)
 		return refuse(x, "the output is no f32[N,classes] of at least two classes");
@@ -222,6 +222,11 @@ static bool count_node(struct node *n, void *self)
 	return true;
 }
 
+static bool is_aside(const struct exits *x, const struct node *n)
+{
+	return x->is_aside && n->out_count && x->is_aside[n->out[0]->id];
+}
+
 static void read_body(struct trunk *t)
 {
 	struct exits *x = t->x;
@@ -242,6 +247,10 @@ static void read_body(struct trunk *t)
 		double own = node_macs(n, symbols);
 		bool computed = false;
 
+		if (is_aside(x, n)) {
+			x->node_count--;
+			continue;
+		}
 		for (int i = 0; i < n->in_count; i++) {
 			if (!n->in[i])
 				continue;
@@ -384,10 +393,12 @@ bool exits_find(struct exits *x)
 		return false;
 	read_body(&t);
 	for (int i = 0; i < x->node_count; i++)
-		if (!is_cuttable(x, x->nodes[i]))
+		if (!exits_is_cuttable(x, x->nodes[i]))
 			first = i;
 	if (x->work > 0)
 		find_all(&t);
+	if (x->head_count)
+		return exits_place_heads(x, t.all, t.count, first);
 	chosen = ARENA_ARRAY(x->c->scratch, struct cut, t.count + 1);
 	count = choose(&t, first, chosen);
 	if (!count && first >= 0)

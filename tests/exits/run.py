@@ -11,7 +11,8 @@ import numpy as np
 
 here = os.path.dirname(os.path.abspath(__file__))
 top = os.path.join(here, "..", "..")
-sys.path.insert(0, os.path.join(top, "python"))
+sys.path[:0] = [here, os.path.join(top, "python")]
+import heads  # noqa: E402
 import hone  # noqa: E402
 
 command = os.environ.get("HONE", os.path.join(top, "build", "release", "bin", "hone"))
@@ -135,6 +136,7 @@ def archives(folder):
 with tempfile.TemporaryDirectory() as folder:
     messages(folder)
     archives(folder)
+    heads.heads(command, folder, check)
     for rule in ("confidence", "entropy", "margin", "patience"):
         trained(folder, "glyphs", rule, 0.98)
     trained(folder, "glyphs", "confidence", 0.99)
