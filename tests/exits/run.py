@@ -2,9 +2,14 @@
 import json
 import math
 import os
+import pty
+import random
+import re
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 
 import numpy as np
@@ -109,6 +114,11 @@ def messages(folder):
     gives("no such file", "no such file", folder + "/nothing.npz")
     gives("too few samples", "needs 598 samples", saved("good", images), "--early-exit", "agree=0.99")
     gives("a wrong option", "rule=confidence", saved("good", images), "--early-exit", "rule=guess")
+    gives("an agreement outside 0..1", "agree=A with 0 < A < 1", saved("good", images), "--early-exit", "agree=1.5")
+    gives("a sparsity outside 0..1", "--prune", saved("good", images), "--prune", "1.5")
+    gives("nothing to prune", "--prune", saved("good", images), "--prune", "ffn=0.5")
+    np.savez(folder + "/twice.npz", image=images[:2], other=images[:2])
+    gives("an array too many", "no input \"other\"", folder + "/twice.npz")
     with open(folder + "/bad.npz", "wb") as file:
         file.write(b"PK\5\6" + b"\xff" * 18)
     gives("a broken archive", "not a readable .npz", folder + "/bad.npz")
@@ -133,13 +143,107 @@ def archives(folder):
         check("an archive that is packed", z.infolist()[0].compress_type == zipfile.ZIP_DEFLATED)
 
 
+ALL = ("--prune", "ffn=0.25", "--quantize", "int8", "--early-exit", "agree=0.95")
+
+
+def without_origins(text):
+    """A require that several nodes make is told once: of which of them is not kept when nodes are copied and removed."""
+    return re.sub(rb'(?m)^(  require .*") !".*"$', rb"\1", text)
+
+
+def composed(folder, name):
+    """Pruned, quantized and with exits in one command: the same text twice, which reads back to itself; the exits agree with
+    the model that is only pruned and quantized, and off they are that model."""
+    data, words = f"{folder}/{name}", ["--calibrate", f"{folder}/{name}/calibration.npz"]
+    if not os.path.exists(data + "/heldout.npz"):
+        return  # trained() has said so
+    path, texts = f"{top}/examples/{name}/model.onnx", []
+    for i in range(2):
+        out = f"{data}/{i}"
+        os.mkdir(out)
+        subprocess.run([command, "compile", path, "-o", out + "/a.hir", "--stop-after", "early_exit", "--verify-each", *ALL, *words],
+                       check=True, stderr=subprocess.DEVNULL)
+        texts.append([open(f"{out}/{file}", "rb").read() for file in sorted(os.listdir(out))])
+    check(f"{name}, composed: the same bytes twice", texts[0] == texts[1])
+    text = texts[0][0]
+    check(f"{name}, composed: all three passes did something", b"exit.0.threshold" in text and b"i8" in text)
+    os.mkdir(data + "/again")
+    subprocess.run([command, "compile", data + "/0/a.hir", "-o", data + "/again/a.hir", "--passes="], check=True)
+    with open(data + "/again/a.hir", "rb") as file:
+        again = file.read()
+    check(f"{name}, composed: the text reads back to itself", without_origins(again) == without_origins(text))
+    library, base = data + "/composed.so", data + "/base.so"
+    subprocess.run([command, "compile", path, "-o", library, "--verify-each", *ALL, *words], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([command, "compile", path, "-o", base, *ALL[:4], *words], check=True, stderr=subprocess.DEVNULL)
+    exits, full = hone.Model(library), hone.Model(base)
+    held = np.load(data + "/heldout.npz")
+    inputs = [held[i["name"]] for i in full.inputs]
+    wanted = np.atleast_1d(full(*inputs))
+    wanted = wanted[0] if wanted.ndim == 3 else wanted
+    y, index, _ = exits(*inputs)
+    wrong = int((y.argmax(1) != wanted.argmax(1)).sum())
+    print(f"{name}, composed: {wrong} of {len(y)} differ, exits {np.bincount(index)}")
+    check(f"{name}, composed: agreement", least_rate(wrong, len(y)) <= 0.05)
+    check(f"{name}, composed: some leave early", (index < index.max()).mean() > 0.3)
+
+
+def digits_command(folder, out):
+    return [command, "compile", f"{top}/examples/digits/model.onnx", "-o", out, "--prune", "channels=0.25", *ALL[2:], "--calibrate",
+            f"{top}/examples/digits/images.npy", "--report", folder + "/report.json"]
+
+
+def interrupted(folder):
+    """Ctrl-C at any moment leaves all outputs or none of what was being written, and ends soon."""
+    dice = random.Random(1)
+    os.mkdir(folder + "/stopped")
+    start, words = time.monotonic(), digits_command(folder + "/stopped", folder + "/stopped/x.so")
+    subprocess.run(words, check=True, stderr=subprocess.DEVNULL)
+    whole, stopped = time.monotonic() - start, 0
+    for _ in range(12):
+        for file in os.listdir(folder + "/stopped"):
+            os.remove(f"{folder}/stopped/{file}")
+        job = subprocess.Popen(words, stderr=subprocess.DEVNULL,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        time.sleep(dice.uniform(0, whole))
+        job.send_signal(signal.SIGINT)
+        status = job.wait(timeout=30)
+        stopped += status == -signal.SIGINT
+        left = set(os.listdir(folder + "/stopped"))
+        check(f"interrupted: status {status}", status in (0, -signal.SIGINT))
+        check(f"interrupted: left {left}", left <= {"report.json", "x.so"} and (status != 0 or len(left) == 2))
+    check(f"interrupted: {stopped} of 12 runs were", stopped >= 3)
+
+
+def progress(folder):
+    """A bar on a terminal, none in a file."""
+    words = digits_command(folder, folder + "/p.so")
+    quiet = subprocess.run(words, check=True, capture_output=True)
+    check("no bar in a file", b"calibrating" not in quiet.stderr and not quiet.stdout)
+    main, terminal = pty.openpty()
+    job = subprocess.Popen(words, stderr=terminal)
+    os.close(terminal)
+    seen = b""
+    try:
+        while part := os.read(main, 4096):
+            seen += part
+    except OSError:  # the terminal's other end is closed
+        pass
+    os.close(main)
+    check("a terminal's job is done", job.wait() == 0)
+    check("a bar on a terminal", b"\rcalibrating [" in seen and b"#] 360/360" in seen)
+
+
 with tempfile.TemporaryDirectory() as folder:
     messages(folder)
+    progress(folder)
+    interrupted(folder)
     archives(folder)
     heads.heads(command, folder, check)
     for rule in ("confidence", "entropy", "margin", "patience"):
         trained(folder, "glyphs", rule, 0.98)
     trained(folder, "glyphs", "confidence", 0.99)
     trained(folder, "language", "confidence", 0.99)
+    composed(folder, "glyphs")
+    composed(folder, "language")
 print(f"{sum(results)} passed, {len(results) - sum(results)} failed, {skipped} skipped")
 sys.exit(0 if all(results) else 1)
