@@ -93,9 +93,12 @@ static const char *short_target(struct exporter *x, const struct type *from, con
 bool export_reshape(struct exporter *x, struct node *n)
 {
 	struct value *y = n->out[0];
-	const char *in = value_plain(x, n->in[0]),
-		   *target = short_target(x, &n->in[0]->type, &y->type);
+	const char *in, *target;
 
+	if (export_blocks(x, n))
+		return true;
+	in = value_plain(x, n->in[0]);
+	target = short_target(x, &n->in[0]->type, &y->type);
 	if (target)
 		return set_plain(x, y, OUT(x, "Reshape", name_of(x, y), in, target));
 	target = dims_tensor(x, y->type.rank, y->type.dims);

@@ -1,7 +1,8 @@
 /* export_private.h: between the files of the exporter.
  *   export.c        the walk over nodes and regions, the model's message
  *   export_value.c  tensors that stand for values, constants, dims as tensors
- *   export_map.c    scalar expressions as elementwise operators; quantization
+ *   export_map.c    scalar expressions as elementwise operators
+ *   export_quant.c  those of quantized values
  *   export_move.c   movement, indexing and selection
  *   export_math.c   contractions, windows, reductions, attention
  *
@@ -209,8 +210,13 @@ void dim_note(struct exporter *x, struct value *v);
 /* A symbol is the only element of a tensor. */
 void dim_bind(struct exporter *x, int symbol, const char *tensor);
 
-/* ---- maps (export_map.c) ---- */
+/* ---- maps (export_map.c, export_quant.c) ---- */
 bool export_map(struct exporter *x, struct node *n);
+/* QuantizeLinear or DequantizeLinear, with operands as map_in_order has them; NULL: the map is neither. */
+const char *out_quantized(struct exporter *x, const struct node *n, const int *order,
+			  const char *const *params, const char *name);
+/* Writes a reshape of a map of quantized blocks as one node; false: it is none. */
+bool export_blocks(struct exporter *x, struct node *n);
 /* Writes a map of constants as a tensor whose axis j is axis order[j] of the result. */
 const char *map_in_order(struct exporter *x, struct node *n, const int *order, const char *name);
 /* An expression whose parameter i is the tensor params[i] of type types[i], broadcast; in its compute type. */

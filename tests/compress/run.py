@@ -59,6 +59,8 @@ def data_of(folder, name):
 # What it is, options, and how far results may be from those of one go: operators' own order of sums, and activations that
 # a last bit brings into the next step of an 8-bit scale.
 ways = (("plain", [], 1e-5), ("int8", ["--quantize", "int8"], 2e-2), ("int8-dynamic", ["--quantize", "int8-dynamic"], 3e-2),
+        ("int8-weight", ["--quantize", "int8-weight"], 1e-4),
+        ("int4-weight", ["--quantize", "int4-weight:32"], 1e-4), ("bf16", ["--quantize", "bf16"], 2e-3),
         ("pruned", ["--prune", "0.25"], 1e-5), ("pruned int8", ["--prune", "0.25", "--quantize", "int8"], 3e-2))
 
 
@@ -81,8 +83,10 @@ def trained(folder, name, runtime):
         expected = run(folder, straight, inputs)
         check(f"{what}: the file computes the same", differ(run(folder, small, inputs), expected) <= allowed)
         smaller = os.path.getsize(small) / os.path.getsize(model)
-        check(f"{what}: size ratio {smaller}", smaller < (0.6 if "int8" in way else 0.95 if "pruned" in way else 1.01))
+        check(f"{what}: size ratio {smaller}", smaller < (0.6 if "int" in way else 0.95 if "pruned" in way else 1.01))
         if runtime:
+            # it computes products by weights of few bits with activations of few bits
+            allowed = max(allowed, 3e-2) if "weight" in way else allowed
             check(f"{what}: ONNX Runtime computes the same", differ(runtime(small, inputs), expected) <= allowed)
 
 

@@ -128,6 +128,17 @@ def messages(folder):
     check("no file is left", not [name for name in os.listdir(folder) if name in ("r.txt", "x.json", "m.so")])
 
 
+def bench():
+    """What `./dev bench compress --json` prints."""
+    done = subprocess.run([sys.executable, f"{top}/bench/compress.py", "bench", "--json", "--models", "digits"],
+                          capture_output=True, text=True)
+    rows = json.loads(done.stdout)["results"] if done.returncode == 0 else []
+    check(f"bench compress: {done.stderr}", {"int8", "prune macs=0.5"} <= {row["method"] for row in rows})
+    for row in rows:
+        check(f"figures of {row}", row["model"] == "digits" and 0 < row["size_ratio"] < 1 and row["latency_ratio"] > 0 and
+              0 < row["error"] < 2)
+
+
 def in_chromium(folder, path):
     """A copy with a script that measures what is drawn, since Chromium prints the document as it became."""
     with open(path) as file:
@@ -150,6 +161,7 @@ with tempfile.TemporaryDirectory() as work:
     written = page(work)
     hostile_names(work)
     messages(work)
+    bench()
     if "--full" in sys.argv:
         in_chromium(work, written)
 passed = sum(results)
