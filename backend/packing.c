@@ -68,6 +68,10 @@ static void put_row(const struct packing *p, const char *from, int64_t width, in
 {
 	int64_t stride = p->column_stride * source_bytes(p);
 
+	if (p->group == 1 && stride == 4) {
+		memcpy(step, from, (size_t)width * 4);
+		return;
+	}
 	for (int i = 0; i < width; i++, from += stride) {
 		char *to = step + i * 4 + j * 4 / p->group;
 

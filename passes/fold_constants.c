@@ -149,6 +149,43 @@ static struct value *fold_scaling(struct pass_context *c, struct node *n)
 	return add_bytes(&b, &n->out[0]->type, data);
 }
 
+/* ---- weights side by side ---- */
+
+/* Bytes of an operand of a concat from one index of the axes before the concat's own to the next. */
+static int64_t concat_part(const struct type *t, int64_t axis)
+{
+	int64_t bytes = dtype_bits(t->dtype) / 8;
+
+	for (int i = (int)axis; i < t->rank; i++)
+		bytes *= t->dims[i]->value;
+	return bytes;
+}
+
+/* %y = concat(const, const, ..)          =>   const */
+static struct value *fold_concat(struct pass_context *c, struct node *n)
+{
+	struct builder b = build_before(c, n);
+	const struct type *y = &n->out[0]->type;
+	int64_t bytes = type_bytes_const(y), axis = ATTRS_OF(concat, n)->axis, at = 0, row = 0;
+	char *data;
+
+	if (bytes <= SMALL_BYTES || dtype_bits(y->dtype) < 8)
+		return NULL;
+	for (int i = 0; i < n->in_count; i++)
+		if (!value_const(n->in[i]) || value_const(n->in[i])->kind != TENSOR_BYTES)
+			return NULL;
+	data = arena_alloc(c->graph->arena, (size_t)bytes);
+	for (; at < bytes; row++)
+		for (int i = 0; i < n->in_count; i++) {
+			int64_t part = concat_part(&n->in[i]->type, axis);
+
+			memcpy(data + at, (const char *)value_const(n->in[i])->data + row * part,
+			       (size_t)part);
+			at += part;
+		}
+	return add_bytes(&b, y, data);
+}
+
 static struct value *fold_here(struct pass_context *c, struct node *n, void *self)
 {
 	struct value *v = fold_elems(c, n);
@@ -158,6 +195,7 @@ static struct value *fold_here(struct pass_context *c, struct node *n, void *sel
 		return v;
 	return n->op == OP_transpose ? fold_transpose(c, n)
 	       : n->op == OP_map     ? fold_scaling(c, n)
+	       : n->op == OP_concat  ? fold_concat(c, n)
 				     : NULL;
 }
 
