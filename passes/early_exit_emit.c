@@ -144,10 +144,19 @@ static struct value *mean_feature(const struct exits *x, struct builder *b, cons
 	return add_concat(b, 1, 2, parts);
 }
 
+/* Heads are fitted to f32, also where the model rounds what it multiplies. */
+static struct value *as_f32(struct builder *b, struct value *v)
+{
+	return v->type.dtype == DT_F32 ? v : add_cast(b, v, DT_F32);
+}
+
 struct value *exits_feature(const struct exits *x, struct builder *b, const struct cut *cut,
 			    struct value *h, dim symbol, struct value **map)
 {
-	return cut->last ? own_feature(x, b, cut, h, symbol, map) : mean_feature(x, b, cut, h);
+	struct value *v = cut->last ? own_feature(x, b, cut, h, symbol, map)
+				    : mean_feature(x, b, cut, as_f32(b, h));
+
+	return v ? as_f32(b, v) : NULL;
 }
 
 /* ---- heads and rules ---- */

@@ -121,6 +121,11 @@ def in_bf16(folder):
     for cpu, mac in (("x86-64-v4+bf16,tune=znver4", "bf16_dot"), ("x86-64-v4+amx", "bf16_tile"), ("x86-64-v3", "bf16_fma")):
         plans = kernels("glyphs", "--quantize", "bf16", cpu=cpu)
         check(f"glyphs: products of bf16 on {cpu}", sum(f"mac={mac}" in p for p in plans) >= 25)
+    calibration = f"{folder}/glyphs/calibration.npz"  # where its data could be made
+    if os.path.exists(calibration):  # heads of exits are fitted to values that are rounded for products
+        made = run("compile", f"{top}/examples/glyphs/model.onnx", "-o", f"{folder}/exits.so", "--quantize", "bf16",
+                   "--early-exit", "agree=0.97", "--calibrate", calibration)
+        check(f"glyphs: exits of a model in bf16: {made.stderr}", not made.returncode and "exit 0 after" in made.stderr)
     size = {}
     for mode in ([], ["--quantize", "bf16"]):
         run("compile", f"{top}/examples/glyphs/model.onnx", "-o", f"{folder}/size.so", "--cpu", "x86-64-v3", *mode)
