@@ -122,9 +122,16 @@ def ratio(report, what):
     return round(report[what]["after"] / report[what]["before"], 4)
 
 
+def show(r):
+    print(f"{r['model']:16} {r['method']:24} {r['size_ratio']:6.2f} {r['macs_ratio']:6.2f} {r['latency_ratio']:8.2f} "
+          f"{r['error']:8.4f} {'-' if r['agreement'] is None else format(r['agreement'], '.4f'):>9}", flush=True)
+
+
 def bench(options):
     names = [*TRAINED, *(() if options.quick else LARGE)]
     results = []
+    if not options.json:
+        print(f"{'model':16} {'method':24} {'size':>6} {'macs':>6} {'latency':>8} {'error':>8} {'agreement':>9}   (ratios to f32)")
     for name in options.models.split(",") if options.models else names:
         if name not in TRAINED and not os.path.exists(f"{TOP}/build/bench-models/{name}.onnx"):
             sys.exit(f"error: there is no build/bench-models/{name}.onnx: ./dev bench exports it")
@@ -138,12 +145,10 @@ def bench(options):
             results.append({"model": name, "method": method, "size_ratio": ratio(report, "size"), "macs_ratio": ratio(report, "macs"),
                             "latency_ratio": ratio(report, "latency"), "error": report["error"],
                             "agreement": report.get("agreement")})
+            if not options.json:
+                show(results[-1])
     if options.json:
-        return print(json.dumps({"results": results}))
-    print(f"{'model':16} {'method':24} {'size':>6} {'macs':>6} {'latency':>8} {'error':>8} {'agreement':>9}   (ratios to f32)")
-    for r in results:
-        print(f"{r['model']:16} {r['method']:24} {r['size_ratio']:6.2f} {r['macs_ratio']:6.2f} {r['latency_ratio']:8.2f} "
-              f"{r['error']:8.4f} {r['agreement']:9.4f}")
+        print(json.dumps({"results": results}))
 
 
 def main():
