@@ -42,6 +42,15 @@ static bool rows_collide(const struct planner *p, int rows)
 	return p->row_bytes && p->k_total > 64 && rows * distance > 6 * 4096;
 }
 
+/* What 32 bytes of B take in cycles, as a multiple of what they take from L2. From farther away fewer panels at a time
+ * are read faster than eight, which are more streams than the prefetchers follow. */
+static double distance(const struct planner *p, int vectors)
+{
+	double bytes = p->k_total / p->c.mac->k * (double)p->extent[p->c.n] * sizeof(float);
+
+	return bytes > 8.0 * (double)p->t->l2 && vectors > 6 ? 1.4 : 1;
+}
+
 /* Cycles of one step of k in a tile: two operations (p->adds) and two loads a cycle, 4 cycles from an addition to the
  * next into the same sum, 32 bytes a cycle of B from L2. */
 static double tile_cycles(const struct planner *p, int rows, int vectors)
@@ -53,6 +62,7 @@ static double tile_cycles(const struct planner *p, int rows, int vectors)
 	       load = (loads + vectors) / 2.0, stream = (double)vectors * p->t->vector_bytes / 32,
 	       most = 4;
 
+	stream *= distance(p, vectors);
 	most = add > most ? add : most;
 	most = load > most ? load : most;
 	most = stream > most ? stream : most;
