@@ -31,6 +31,14 @@ static bool bad_option(struct prune *p, const char *text, const char *expected)
 	return diag_add(p->c->diag, DIAG_USAGE, (struct loc){0}, "--prune %s: %s", text, expected);
 }
 
+/* "repair=off" and the like. False: it is none. */
+static bool read_switch(struct prune *p, const char *text)
+{
+	p->no_repair = p->no_repair || !strcmp(text, "repair=off");
+	p->mask = p->mask || !strcmp(text, "mask=on");
+	return !strcmp(text, "repair=off") || !strcmp(text, "mask=on");
+}
+
 /* "name=0.5", or "0.5" alone. */
 static bool read_ask(struct prune *p, const char *text)
 {
@@ -40,12 +48,14 @@ static bool read_ask(struct prune *p, const char *text)
 	double ratio = strtod(number, &end);
 	int i = 0;
 
+	if (read_switch(p, text))
+		return true;
 	while (i < ASKS && (strlen(asks[i].name) != length || memcmp(asks[i].name, text, length)))
 		i++;
 	if (i == ASKS)
-		return bad_option(
-			p, text,
-			"expected channels=, heads=, ffn=, macs=, block:1x16= or a number");
+		return bad_option(p, text,
+				  "expected channels=, heads=, ffn=, macs=, block:1x16=, a number, "
+				  "repair=off or mask=on");
 	if (!*number || *end || !(ratio > 0 && ratio < 1))
 		return bad_option(
 			p, text,
@@ -113,11 +123,6 @@ static double relative(const struct prune_error *e)
 	return e->norm > 0 ? sqrt(e->difference / e->norm) : e->difference > 0 ? INFINITY : 0;
 }
 
-static void report_error(struct report_section *s, const char *name, const struct prune_error *e)
-{
-	report_number(s, name, relative(e));
-}
-
 static void report_groups(const struct prune *p, struct report_section *s)
 {
 	static const char *const columns[] = {"axis", "kind", "units", "stay", NULL};
@@ -146,6 +151,7 @@ static void report_result(const struct prune *p, double before, double after,
 {
 	struct report_section *s = report_section(p->c->report, "prune", "structured pruning");
 	const struct calibration *k = p->c->calibration;
+	const struct prune_error *best;
 
 	report_change(s, "macs", before, after);
 	report_groups(p, s);
@@ -156,15 +162,16 @@ static void report_result(const struct prune *p, double before, double after,
 			 "repaired and the error is not known");
 		return;
 	}
-	report_error(s, "error_without_repair", plain);
-	report_error(s, "error", mended);
-	if (mended->rows)
-		report_number(s, "agreement", (double)mended->agreeing / (double)mended->rows);
+	report_number(s, "error_without_repair", relative(plain));
+	best = mended ? mended : plain;
+	report_number(s, "error", relative(best));
+	if (best->rows)
+		report_number(s, "agreement", (double)best->agreeing / (double)best->rows);
 	if (k->progress || p->c->report)
 		fprintf(stderr,
 			"prune: %.1f %% of the multiply-adds stay; error %.4f, %.4f without "
 			"repair\n",
-			100 * after / before, relative(mended), relative(plain));
+			100 * after / before, relative(best), relative(plain));
 }
 
 static bool find(struct prune *p)
@@ -203,6 +210,18 @@ static bool emit_repaired(struct prune *p, double before)
 	return true;
 }
 
+static bool emit_plain(struct prune *p, double before)
+{
+	struct prune_error plain = {0};
+	double after = macs_after(p);
+
+	if (!(p->mask ? prune_emit_mask(p) : emit(p)) ||
+	    (p->c->calibration && !prune_measure_error(p, &plain)))
+		return false;
+	report_result(p, before, after, &plain, NULL);
+	return true;
+}
+
 static bool run(struct prune *p)
 {
 	const struct calibration *k = p->c->calibration;
@@ -211,13 +230,11 @@ static bool run(struct prune *p)
 	if (!read_options(p) || !find(p) || (k && !prune_measure(p)))
 		return false;
 	before = prune_macs(p);
-	prune_score(p);
+	if (!k || !prune_order(p))
+		prune_score(p);
 	if (!prune_choose(p))
 		return false;
-	if (k)
-		return emit_repaired(p, before);
-	report_result(p, before, macs_after(p), NULL, NULL);
-	return emit(p);
+	return k && !p->no_repair && !p->mask ? emit_repaired(p, before) : emit_plain(p, before);
 }
 
 bool pass_prune(struct pass_context *c)

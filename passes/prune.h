@@ -2,7 +2,7 @@
  *   prune.c         options, and the order of the steps
  *   prune_axes.c    which indices of which axes go together, by union over all operators
  *   prune_units.c   units that can be removed, in groups; multiply-adds
- *   prune_choose.c  importance, and what is removed
+ *   prune_order.c, prune_choose.c   importance, and what is removed
  *   prune_emit.c    the graph without what was removed
  *   prune_measure.c activations and errors on calibration inputs
  *   prune_blocks.c  blocks of 1x16 weights that become zero
@@ -62,6 +62,8 @@ struct prune_source {
 	int first, size; /* elements of its last axis */
 	/* measured: over `rows` rows, sums of x[i] and x[i]^2; NULL: not */
 	double rows, *sum, *square;
+	double *moment; /* [size,size] sums of x[i] x[j]; NULL: not measured, it is large */
+	double *inverse, *weight; /* [size,size], of prune_order.c */
 };
 
 /* A constant that was made for a use of its own. */
@@ -73,6 +75,7 @@ struct prune {
 	struct pass_context *c;
 	/* asked for; negative: not */
 	double ratio[UNIT_KINDS], macs, blocks;
+	bool no_repair, mask;
 	/* prune_axes.c */
 	struct prune_axis *axes;
 	int axis_count, element_count, value_count;
@@ -129,6 +132,13 @@ double prune_macs(const struct prune *p);
 void prune_find_consumers(struct prune *p);
 /* Scores units, from weights and, where measured, moments. */
 void prune_score(struct prune *p);
+/* Orders the units of every group by what each costs after those before it, and scores them. False: not all sources
+ * were measured. */
+bool prune_order(struct prune *p);
+/* How many units of a group stay at least. */
+int prune_least(const struct prune *p, const struct prune_group *g);
+/* Zeros from the heap. */
+void *prune_numbers(int64_t count, size_t size);
 /* Decides which units go, and counts p->kept. False: reported. */
 bool prune_choose(struct prune *p);
 
@@ -159,6 +169,8 @@ bool prune_repair(struct prune *p);
 void prune_separate_constants(struct prune *p);
 /* Takes what was removed out of the graph, in place: values keep their names. False: reported. */
 bool prune_emit(struct prune *p);
+/* Multiplies what was removed by zero instead, where sums read it. False: reported. */
+bool prune_emit_mask(struct prune *p);
 
 /* n, a contraction, gets these weights, and its result `shift` beside what it gets anyway: f32, in the graph's arena. */
 void prune_install(struct prune *p, struct node *n, const float *weights, const float *shift);

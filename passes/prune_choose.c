@@ -125,10 +125,26 @@ static void score_consumer(struct prune *p, const struct prune_consumer *c)
 	free(n);
 }
 
+static struct prune_unit *sorting; /* qsort takes no context */
+
+static int by_score(const void *x, const void *y)
+{
+	int a = *(const int *)x, b = *(const int *)y;
+
+	if (sorting[a].score != sorting[b].score)
+		return sorting[a].score < sorting[b].score ? -1 : 1;
+	return a < b ? -1 : a > b;
+}
+
 void prune_score(struct prune *p)
 {
+	for (int i = 0; i < p->unit_count; i++)
+		p->units[i].score = 0;
 	for (int i = 0; i < p->consumers.count; i++)
 		score_consumer(p, &p->consumers.at[i]);
+	sorting = p->units;
+	for (int g = 0; g < p->group_count; g++)
+		qsort(p->groups[g].units, (size_t)p->groups[g].unit_count, sizeof(int), by_score);
 }
 
 /* ---- sizes ---- */
@@ -148,6 +164,14 @@ static int keep_of(const struct prune_group *g, double ratio)
 
 	keep = (int)ceil(g->unit_count * (1 - ratio) / step - 0.5 - 1e-9) * step;
 	return keep < step ? step : keep < g->unit_count ? keep : g->unit_count;
+}
+
+/* An eighth always stays. */
+static int least_of(const struct prune_group *g) { return (g->unit_count + 7) / 8; }
+
+int prune_least(const struct prune *p, const struct prune_group *g)
+{
+	return p->macs > 0 ? least_of(g) : keep_of(g, p->ratio[g->kind]);
 }
 
 static void set_keep(struct prune *p, struct prune_group *g, int keep)
@@ -214,12 +238,12 @@ static double group_macs(const struct budget *b, int g)
 	return sum;
 }
 
-/* The next smaller size of a group; 0: no smaller. An eighth always stays. */
+/* The next smaller size of a group; 0: no smaller. */
 static int next_keep(const struct prune_group *g)
 {
 	int step = step_of(g), keep = (g->keep - 1) / step * step;
 
-	return keep < 1 || keep * 8 < g->unit_count ? 0 : keep;
+	return keep < least_of(g) ? 0 : keep;
 }
 
 /* The group that loses the least for what it saves; -1: none can shrink. */
@@ -287,22 +311,8 @@ static bool spend(struct prune *p)
 
 /* ---- all together ---- */
 
-static struct prune_unit *sorting; /* qsort takes no context */
-
-static int by_score(const void *x, const void *y)
-{
-	int a = *(const int *)x, b = *(const int *)y;
-
-	if (sorting[a].score != sorting[b].score)
-		return sorting[a].score < sorting[b].score ? -1 : 1;
-	return a < b ? -1 : a > b;
-}
-
 bool prune_choose(struct prune *p)
 {
-	sorting = p->units;
-	for (int g = 0; g < p->group_count; g++)
-		qsort(p->groups[g].units, (size_t)p->groups[g].unit_count, sizeof(int), by_score);
 	for (int g = 0; g < p->group_count; g++)
 		if (p->ratio[p->groups[g].kind] > 0)
 			set_keep(p, &p->groups[g],

@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HELD_BACK = 4 }; /* every fourth sample measures the error */
+enum {
+	HELD_BACK = 4,    /* every fourth sample measures the error */
+	MOMENT_MAX = 1024 /* elements of a source of which all products are summed */
+};
 
 void *prune_numbers(int64_t count, size_t size)
 {
@@ -90,6 +93,18 @@ double prune_row_count(const struct prune *p, const struct value *x)
 struct value *prune_sum_rows(struct prune_run *r, struct value *x)
 {
 	return x ? add_reduce(&r->b, REDUCE_SUM, x, 1, (int64_t[]){0}, false) : NULL;
+}
+
+struct value *prune_product(struct prune_run *r, struct value *x, struct value *t)
+{
+	struct value *pair[2] = {x ? add_transpose(&r->b, x, (int[]){1, 0}) : NULL, t};
+	struct node *n =
+		pair[0] && t
+			? graph_add(&r->b,
+				    &(struct node_spec){.op = OP_matmul, .in_count = 2, .in = pair})
+			: NULL;
+
+	return n ? n->out[0] : NULL;
 }
 
 bool prune_is_fit(const struct prune *p, int sample)
@@ -186,6 +201,8 @@ void prune_forget(struct prune *p)
 	for (int64_t i = 0; i < count; i++)
 		free(p->expected[i]);
 	free(p->expected);
+	for (int i = 0; i < p->sources.count; i++)
+		free(p->sources.at[i].moment);
 }
 
 /* ---- sums and squares ---- */
@@ -200,9 +217,22 @@ static void take_sums(void *self, int sample, int probe, const hone_tensor *t)
 		take_output(r->p, o, sample, probe, t);
 	} else if (prune_is_fit(r->p, sample)) {
 		s = &r->p->sources.at[probe / 2];
-		prune_add_to(probe % 2 ? s->square : s->sum, t);
+		prune_add_to(!(probe % 2) ? s->sum : s->moment ? s->moment : s->square, t);
 		s->rows += probe % 2 ? prune_row_count(r->p, s->value) : 0;
 	}
+}
+
+static bool add_source(struct prune_run *r, struct prune_source *s)
+{
+	struct value *x = prune_rows(r, s->value);
+
+	s->sum = ARENA_ARRAY(r->p->c->scratch, double, s->size);
+	s->square = ARENA_ARRAY(r->p->c->scratch, double, s->size);
+	if (s->size <= MOMENT_MAX)
+		s->moment = prune_numbers((int64_t)s->size * s->size, sizeof(double));
+	return prune_run_probe(r, prune_sum_rows(r, x)) &&
+	       prune_run_probe(r, s->moment ? prune_product(r, x, x)
+					    : prune_sum_rows(r, add_binary(&r->b, EXPR_MUL, x, x)));
 }
 
 bool prune_measure(struct prune *p)
@@ -214,17 +244,14 @@ bool prune_measure(struct prune *p)
 	p->output_count = p->c->graph->body->result_count; /* of this body, not of one that runs */
 	p->expected =
 		prune_numbers((int64_t)p->c->calibration->count * p->output_count, sizeof(float *));
-	for (int i = 0; i < p->sources.count; i++) {
-		struct prune_source *s = &p->sources.at[i];
-		struct value *x = prune_rows(&r, s->value);
-
-		s->sum = ARENA_ARRAY(p->c->scratch, double, s->size);
-		s->square = ARENA_ARRAY(p->c->scratch, double, s->size);
-		ok = ok && prune_run_probe(&r, prune_sum_rows(&r, x)) &&
-		     prune_run_probe(&r, prune_sum_rows(&r, add_binary(&r.b, EXPR_MUL, x, x)));
-	}
+	for (int i = 0; i < p->sources.count && ok; i++)
+		ok = add_source(&r, &p->sources.at[i]);
 	add_outputs(&r, &o);
 	ok = ok && prune_run_all(&r, take_sums);
 	prune_run_end(&r);
+	for (int i = 0; i < p->sources.count && ok; i++)
+		for (int k = 0; k < p->sources.at[i].size && p->sources.at[i].moment; k++)
+			p->sources.at[i].square[k] =
+				p->sources.at[i].moment[(int64_t)k * (p->sources.at[i].size + 1)];
 	return ok;
 }

@@ -151,18 +151,6 @@ static struct value *target(struct prune_run *r, struct value *y, struct value *
 	return add_binary(&r->b, EXPR_ADD, t, add_binary(&r->b, EXPR_SUB, z, other));
 }
 
-static struct value *product(struct prune_run *r, struct value *x, struct value *t)
-{
-	struct value *pair[2] = {x ? add_transpose(&r->b, x, (int[]){1, 0}) : NULL, t};
-	struct node *n =
-		pair[0] && t
-			? graph_add(&r->b,
-				    &(struct node_spec){.op = OP_matmul, .in_count = 2, .in = pair})
-			: NULL;
-
-	return n ? n->out[0] : NULL;
-}
-
 static bool add_fit(struct prune_run *r, struct node *const *readers, struct fit *f)
 {
 	const struct node *n = f->consumer->node;
@@ -173,7 +161,8 @@ static bool add_fit(struct prune_run *r, struct node *const *readers, struct fit
 	f->row_step = prune_row_count(r->p, y);
 	x = prune_rows(r, x);
 	t = prune_rows(r, t);
-	return prune_run_probe(r, product(r, x, x)) && prune_run_probe(r, product(r, x, t)) &&
+	return prune_run_probe(r, prune_product(r, x, x)) &&
+	       prune_run_probe(r, prune_product(r, x, t)) &&
 	       prune_run_probe(r, prune_sum_rows(r, x)) && prune_run_probe(r, prune_sum_rows(r, t));
 }
 

@@ -28,13 +28,13 @@ struct value *prune_rows(struct prune_run *r, struct value *x);
 double prune_row_count(const struct prune *p, const struct value *x);
 /* The sums over rows [C] of x [R,C]. */
 struct value *prune_sum_rows(struct prune_run *r, struct value *x);
+/* x' t of rows x [R,K] and t [R,N]. */
+struct value *prune_product(struct prune_run *r, struct value *x, struct value *t);
 
 /* Whether a sample is one to fit on, or one to measure the error on; all are both where there are few. */
 bool prune_is_fit(const struct prune *p, int sample);
 bool prune_is_held_back(const struct prune *p, int sample);
 
-/* Zeros from the heap. */
-void *prune_numbers(int64_t count, size_t size);
 /* sum[i] += t[i]; t is f32. */
 void prune_add_to(double *sum, const hone_tensor *t);
 

@@ -60,7 +60,7 @@ use() {
 
 if use build/release --preset release; then
 	suite unit unit
-	for name in golden conformance cases symbolic exits quantize compress report differential abi isa cli install gates; do
+	for name in golden conformance cases symbolic exits quantize prune compress report differential abi isa cli install gates; do
 		script "$name" tests/$name/run
 	done
 	suite conformance/export tests/conformance/run --export

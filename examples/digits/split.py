@@ -4,7 +4,7 @@ calibration.npy beside this file.
 
     held out       360    what accuracy is measured on
     training      1437    train.py learns from them, shifted by up to a pixel
-    calibration    300    of the training images, without labels: what quantization and repair after
+    calibration   1437    the training images, without labels: what quantization and repair after
                           pruning look at. With this few digits the network needs all for training; to
                           judge agreement of exits take the larger sets of ../glyphs and ../language"""
 import os
@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SEED, HELD_OUT, CALIBRATION = 20240607, 360, 300
+SEED, HELD_OUT = 20240607, 360
 
 
 def split(rng):
@@ -27,7 +27,7 @@ def main():
     x, labels = split(np.random.default_rng(SEED))
     np.save(os.path.join(HERE, "images.npy"), x[:HELD_OUT])
     np.save(os.path.join(HERE, "labels.npy"), labels[:HELD_OUT].astype(np.int64))
-    np.save(os.path.join(HERE, "calibration.npy"), x[HELD_OUT:HELD_OUT + CALIBRATION])
+    np.save(os.path.join(HERE, "calibration.npy"), x[HELD_OUT:])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,132 @@
+"""Structured pruning end to end. A pruned model must be what the whole one is with zeros where sums read what is gone
+(mask=on), on the trained models and on the exports that `./dev bench` made (build/bench-models, where there are any;
+`--exports FOLDER`, others). Repaired models keep their accuracy."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+here = os.path.dirname(os.path.abspath(__file__))
+top = os.path.join(here, "..", "..")
+sys.path.insert(0, os.path.join(top, "python"))
+import hone  # noqa: E402
+
+command = os.environ.get("HONE", os.path.join(top, "build", "release", "bin", "hone"))
+digits = f"{top}/examples/digits/"
+exports = sys.argv[sys.argv.index("--exports") + 1] if "--exports" in sys.argv else f"{top}/build/bench-models"
+results, skipped, number = [], 0, 0
+
+
+def check(what, ok):
+    results.append(bool(ok))
+    if not ok:
+        print("failed:", what)
+
+
+def compiled(folder, model, *options):
+    """The model compiled with these options, or NULL where it is refused (reported)."""
+    global number
+    number += 1
+    library = f"{folder}/{number}.so"
+    done = subprocess.run([command, "compile", model, "-o", library, *options], capture_output=True, text=True)
+    check(f"{os.path.basename(model)} {' '.join(options)}: {done.stderr}", done.returncode == 0)
+    return hone.Model(library) if done.returncode == 0 else None
+
+
+def inputs_of(model, seed=1):
+    random = np.random.default_rng(seed)
+    sizes = {"N": 3, "L": 20}
+    made = []
+    for i in model.inputs:
+        shape = [d if isinstance(d, int) else sizes.get(d, 2) for d in i["dims"]]
+        kind = np.dtype({"f32": np.float32, "i64": np.int64}[i["dtype"]])
+        made.append(random.integers(0, 100, shape).astype(kind) if kind.kind == "i" else random.random(shape).astype(kind))
+    return made
+
+
+def against_reference(folder, name, path, ask):
+    pruned = compiled(folder, path, "--prune", ask, "--verify-each")
+    masked = compiled(folder, path, "--prune", ask + ",mask=on")
+    if not pruned or not masked:
+        return
+    x = inputs_of(pruned)
+    for y, wanted in zip(pruned(*x), masked(*x)):
+        error = np.abs(y - wanted).max() / np.abs(wanted).max()
+        check(f"{name} --prune {ask}: off by {error:.2g}", y.shape == wanted.shape and error < 1e-4)
+        check(f"{name} --prune {ask}: finite and not constant", np.isfinite(y).all() and np.ptp(wanted) > 0)
+
+
+def right(model):
+    logits = model(np.load(digits + "images.npy"))[0]
+    return (logits.argmax(1) == np.load(digits + "labels.npy")).mean()
+
+
+def accuracy(folder):
+    """The digits network with half its channels, repaired and not trained again."""
+    samples = ("--calibrate", digits + "calibration.npy", "--report", folder + "/report.json")
+    full = right(compiled(folder, digits + "model.onnx"))
+    pruned = right(compiled(folder, digits + "model.onnx", "--prune", "channels=0.5", *samples))
+    with open(folder + "/report.json") as file:
+        report = json.load(file)["prune"]
+    print(f"digits: {full:.4f} right, {pruned:.4f} with half the channels; error {report['error']:.3f}, "
+          f"{report['error_without_repair']:.3f} without repair")
+    check("digits: less than 1.5 points lost", full - pruned < 0.015)
+    check("digits: the repair helps", report["error"] < report["error_without_repair"] / 2)
+    check("digits: groups", all(g["stay"] * 2 == g["units"] for g in report["groups"]))
+    halved = compiled(folder, digits + "model.onnx", "--prune", "macs=0.5", *samples)
+    with open(folder + "/report.json") as file:
+        macs = json.load(file)["prune"]["macs"]
+    check("digits: a budget", macs["after"] <= macs["before"] / 2)
+    check("digits: right in the budget", right(halved) > full - 0.015)
+
+
+def same_bytes(folder):
+    texts = []
+    for i in range(2):
+        out = f"{folder}/same{i}.hir"
+        subprocess.run([command, "compile", digits + "model.onnx", "-o", out, "--prune", "0.5", "--calibrate",
+                        digits + "calibration.npy"], check=True, stderr=subprocess.DEVNULL)
+        with open(out, "rb") as file:
+            texts.append(file.read().replace(b"same1", b"same0"))
+    check("the same bytes twice", texts[0] == texts[1])
+
+
+def gives(folder, text, ask, model=digits + "model.onnx"):
+    done = subprocess.run([command, "compile", model, "-o", folder + "/x.so", "--prune", ask], capture_output=True, text=True)
+    check(f"--prune {ask}: {done.stderr}", done.returncode not in (0, 70) and text in done.stderr
+          and done.stderr.count("error:") == 1 and not os.path.exists(folder + "/x.so"))
+
+
+def messages(folder):
+    for ask in ("1.5", "channels=0", "macs=1", "heads=-1", "ffn=", "ffn=nan", "0.5x"):
+        gives(folder, "between 0 and 1", ask)
+    gives(folder, "expected channels=, heads=", "layers=0.5")
+    gives(folder, "nothing of the kind", "heads=0.5")
+    gives(folder, "leaves 0.", "macs=0.001")
+    with open(folder + "/linear.hir", "w") as file:
+        file.write("func @f(%x: f32[N,4]) -> (%y: f32[N,4]) {\n  %w: f32[4,4] = const random(1)\n"
+                   "  %y: f32[N,4] = matmul(%x, %w)\n  return %y\n}\n")
+    gives(folder, "nothing of the kind", "0.5", folder + "/linear.hir")
+
+
+with tempfile.TemporaryDirectory() as folder:
+    messages(folder)
+    accuracy(folder)
+    same_bytes(folder)
+    for name, asks in (("digits", ["channels=0.5", "macs=0.5"]), ("glyphs", ["heads=0.5", "0.25", "macs=0.6"]),
+                       ("language", ["ffn=0.5", "heads=0.25,ffn=0.75", "macs=0.5"])):
+        for ask in asks:
+            against_reference(folder, name, f"{top}/examples/{name}/model.onnx", ask)
+    for name in ("resnet18", "resnet50", "densenet121", "mobilenet_v2", "convnext_tiny", "bert_mini_32", "bert_base_128",
+                 "vit_b_16", "regnet_y_400mf", "efficientnet_b0", "shufflenet_v2_x1_0", "swin_t", "llama_4l_128", "mlp_784"):
+        path = f"{exports}/{name}.onnx"
+        if not os.path.exists(path):
+            skipped += 1
+            continue
+        against_reference(folder, name, path, "0.5")
+        against_reference(folder, name, path, "macs=0.6")
+print(f"{sum(results)} passed, {len(results) - sum(results)} failed, {skipped} skipped")
+sys.exit(0 if all(results) else 1)
