@@ -132,7 +132,7 @@ static void products_of_bf16_are_sums_of_both_halves(void **unused)
 		uint32_t bits;
 
 		memcpy(&bits, &x, 4);
-		memcpy(i < sizeof(a) ? a + i : b + i - sizeof(a), (char *)&bits + 2, 2);
+		memcpy(i < sizeof(a) ? a + i : b + (i - sizeof(a)), (char *)&bits + 2, 2);
 	}
 	tiles_bf16(out);
 	for (int m = 0; m < M; m++)
