@@ -101,11 +101,30 @@ bool loop_open(struct gen *g, struct loop *l, LLVMValueRef low, LLVMValueRef hig
 	return true;
 }
 
+/* Tells how often the loop runs: else LLVM takes every loop to run 32 times, and where sums wait in registers spills them
+ * for constants of a loop of two rows that is nested deeper. */
+static void weigh(struct gen *g, const struct loop *l, LLVMValueRef branch)
+{
+	LLVMContextRef c = g->e->context;
+	LLVMMetadataRef part[3];
+	int64_t first, last, more;
+
+	if (!gen_constant(l->low, &first) || !gen_constant(l->high, &last))
+		return;
+	more = (last - first + l->step - 1) / l->step - 1; /* at least 1 */
+	part[0] = LLVMMDStringInContext2(c, "branch_weights", 14);
+	part[1] = LLVMValueAsMetadata(
+		value_int(g->e, DT_I32, 1, more < INT32_MAX ? more : INT32_MAX));
+	part[2] = LLVMValueAsMetadata(value_int(g->e, DT_I32, 1, 1));
+	LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "prof", 4),
+			LLVMMetadataAsValue(c, LLVMMDNodeInContext2(c, part, 3)));
+}
+
 void loop_close(struct gen *g, struct loop *l, const LLVMValueRef *next)
 {
 	LLVMBuilderRef b = g->e->builder;
 	LLVMBasicBlockRef latch = LLVMGetInsertBlock(b);
-	LLVMValueRef index;
+	LLVMValueRef index, branch;
 
 	memo_release(g, l->mark);
 	g->depth--;
@@ -118,7 +137,9 @@ void loop_close(struct gen *g, struct loop *l, const LLVMValueRef *next)
 	LLVMAddIncoming(l->index, &index, &latch, 1);
 	for (int i = 0; i < l->count; i++)
 		LLVMAddIncoming(l->value[i], (LLVMValueRef *)&next[i], &latch, 1);
-	LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, index, l->high, ""), l->body, l->after);
+	branch = LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, index, l->high, ""), l->body,
+				 l->after);
+	weigh(g, l, branch);
 	LLVMMoveBasicBlockAfter(l->after, latch);
 	LLVMPositionBuilderAtEnd(b, l->after);
 	for (int i = 0; i < l->count; i++) {

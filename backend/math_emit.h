@@ -34,6 +34,8 @@ LLVMValueRef fx_from_bits(struct fx *f, LLVMValueRef a);
 LLVMValueRef fx_copysign(struct fx *f, LLVMValueRef size, LLVMValueRef sign);
 /* c[0] + c[1] x + .. + c[n-1] x^(n-1) */
 LLVMValueRef fx_poly(struct fx *f, LLVMValueRef x, int n, const double *c);
+/* table[i] where the lowest four bits of x are i; where math_has_tables. */
+LLVMValueRef fx_look_up(struct fx *f, const double table[16], LLVMValueRef x);
 /* Any lane of an i1 vector. */
 LLVMValueRef fx_any(struct fx *f, LLVMValueRef mask);
 

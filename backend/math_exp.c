@@ -63,13 +63,56 @@ static LLVMValueRef scale(struct fx *f, LLVMValueRef p, LLVMValueRef n)
 	return fx_mul(f, p, power_of_two(f, fx_sub(f, n, half)));
 }
 
+/* x between low and high, beyond which exp is 0 or infinity. The sign of a negated x is left to those who multiply by it,
+ * where it costs nothing. */
+static LLVMValueRef clamp(struct fx *f, double low, double high, LLVMValueRef x)
+{
+	if (!LLVMIsAInstruction(x) || LLVMGetInstructionOpcode(x) != LLVMFNeg)
+		return fx_max(f, low, fx_min(f, high, x));
+	return fx_neg(f, fx_max(f, -high, fx_min(f, -low, LLVMGetOperand(x, 0))));
+}
+
+/* With k the multiple of 1/16 nearest to x / ln(2): 2^floor(k) * 2^(k - floor(k)), of which a table has 16, times a
+ * polynomial that is a short one, for its argument is at most ln(2)/32. Relative error 1.1e-7. */
+static LLVMValueRef exp_table(struct fx *f, LLVMValueRef x)
+{
+	static const double powers[] = {1.0,
+					1.0442737824274138403,
+					1.0905077326652576592,
+					1.1387886347566916537,
+					1.1892071150027210667,
+					1.2418578120734840486,
+					1.2968395546510096659,
+					1.3542555469368927283,
+					1.4142135623730950488,
+					1.4768261459394993114,
+					1.5422108254079408236,
+					1.6104903319492543082,
+					1.6817928305074290861,
+					1.7562521603732994832,
+					1.8340080864093424635,
+					1.9152065613971472939};
+	static const double q[] = {0.5, 0.16666666666666666667};
+	LLVMValueRef big = fx_real(f, 0x1.8p19), k, r, power, p;
+
+	k = fx_fma(f, x, fx_real(f, 1.4426950408889634074), big);
+	power = fx_look_up(f, powers, k);
+	k = fx_sub(f, k, big);
+	r = fx_fma(f, k, fx_real(f, -LN2_HIGH_32), x);
+	r = fx_fma(f, k, fx_real(f, -LN2_LOW_32), r);
+	p = fx_fma(f, fx_mul(f, r, r), fx_poly(f, r, 2, q), r);
+	return scale(f, fx_fma(f, power, p, power), k); /* by 2^floor(k) */
+}
+
 /* exp(x + low), where |low| is tiny; low may be NULL. */
 static LLVMValueRef exp_of(struct fx *f, LLVMValueRef x, LLVMValueRef low)
 {
 	bool wide = f->t == DT_F64;
 	LLVMValueRef n, r, p;
 
-	x = fx_max(f, wide ? -746 : -104, fx_min(f, wide ? 710 : 89, x)); /* beyond: 0, infinity */
+	x = clamp(f, wide ? -746 : -104, wide ? 710 : 89, x);
+	if (math_has_tables(f) && !low)
+		return exp_table(f, x);
 	n = fx_round(f, fx_mul(f, x, fx_real(f, 1.4426950408889634074)));
 	r = fx_fma(f, n, fx_real(f, wide ? -LN2_HIGH_64 : -LN2_HIGH_32), x);
 	r = fx_fma(f, n, fx_real(f, wide ? -LN2_LOW_64 : -LN2_LOW_32), r);

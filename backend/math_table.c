@@ -1,4 +1,4 @@
-/* math_table.c: erf and tanh of f32 from tables of polynomials, where one instruction looks up 16 of them (vpermps
+/* math_table.c: look-ups of f32; erf and tanh from tables of polynomials, where one instruction looks up 16 of them (vpermps
  * of AVX-512). The axis, times a scale, is cut in pieces at multiples of a power of two; around each lies a
  * polynomial, interpolated at Chebyshev nodes (errors below 1.3e-8). It replaces two polynomials and an
  * exponential. The coefficients are computed here with + - * / of f64 only, so that every machine gets the same. */
@@ -87,12 +87,22 @@ static void piece_terms(const struct table *t, int piece, double *c)
 		c[0] = t->top;
 }
 
+LLVMValueRef fx_look_up(struct fx *f, const double table[PIECES], LLVMValueRef x)
+{
+	LLVMValueRef lane[PIECES], arg[2];
+
+	for (int i = 0; i < PIECES; i++)
+		lane[i] = LLVMConstReal(f->e->f32, (double)(float)table[i]);
+	arg[0] = LLVMConstVector(lane, PIECES);
+	arg[1] = fx_bits(f, x);
+	return emit_intrinsic(f->e, "llvm.x86.avx512.permvar.sf.512", 0, NULL, 2, arg);
+}
+
 static LLVMValueRef look_up(struct fx *f, const struct table *t, LLVMValueRef x)
 {
-	struct emitter *e = f->e;
-	double c[PIECES][TERMS_MAX], round = 0x1.8p23 * t->step,
-				     last = (PIECES - 0.5) * t->step * (1 - 0x1p-24);
-	LLVMValueRef size = fx_abs(f, x), big, d, sum = NULL, lane[PIECES], arg[2];
+	double c[PIECES][TERMS_MAX], terms[PIECES], round = 0x1.8p23 * t->step,
+						    last = (PIECES - 0.5) * t->step * (1 - 0x1p-24);
+	LLVMValueRef size = fx_abs(f, x), big, d, sum = NULL, term;
 
 	for (int i = 0; i < PIECES; i++)
 		piece_terms(t, i, c[i]);
@@ -101,13 +111,11 @@ static LLVMValueRef look_up(struct fx *f, const struct table *t, LLVMValueRef x)
 	size = fx_min(f, last, size);
 	big = fx_add(f, size, fx_real(f, round)); /* rounded to a multiple of the step */
 	d = fx_sub(f, size, fx_sub(f, big, fx_real(f, round)));
-	arg[1] = fx_bits(f, big); /* the lowest four bits count */
 	for (int k = t->terms - 1; k >= 0; k--) {
 		for (int i = 0; i < PIECES; i++)
-			lane[i] = LLVMConstReal(e->f32, (double)(float)c[i][k]);
-		arg[0] = LLVMConstVector(lane, PIECES);
-		arg[0] = emit_intrinsic(e, "llvm.x86.avx512.permvar.sf.512", 0, NULL, 2, arg);
-		sum = sum ? fx_fma(f, sum, d, arg[0]) : arg[0];
+			terms[i] = c[i][k];
+		term = fx_look_up(f, terms, big);
+		sum = sum ? fx_fma(f, sum, d, term) : term;
 	}
 	return fx_copysign(f, sum, x);
 }

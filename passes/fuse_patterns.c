@@ -4,7 +4,7 @@
  *     batch normalization, Gemm's alpha and biases away. Whatever the form: the maps are joined into one
  *     expression, and it is asked whether that is affine in x.
  *   - normalize and softmax as exporters write them out: fuse_rows.c; attention: fuse_attention.c,
- *     fuse_projections.c; third powers. */
+ *     fuse_projections.c; third powers; products by a reciprocal. */
 #include "passes/fuse.h"
 
 /* e = scale * x + shift, where x is parameter `param` and neither holds it; false when it is no such thing. */
@@ -176,21 +176,48 @@ static struct value *scale_weights(struct pass_context *c, struct node *n, const
 		       : NULL;
 }
 
+enum { JOINED_MAX = 16 };
+
+/* n with m, the map that makes its operand i, in place: a map of both. NULL: too many operands. */
+static struct value *join_maps(struct pass_context *c, const struct node *n, int i,
+			       const struct node *m)
+{
+	struct builder b = build_before(c, (struct node *)n);
+	struct expr_pool *p = &c->graph->exprs;
+	const struct expr *with[JOINED_MAX], *deep[JOINED_MAX];
+	struct value *in[JOINED_MAX];
+	int count = 0;
+
+	if (n->in_count + m->in_count > JOINED_MAX)
+		return NULL;
+	for (int j = 0; j < m->in_count + n->in_count; j++) {
+		struct value *v = j < m->in_count ? m->in[j] : n->in[j - m->in_count];
+		const struct expr **to = j < m->in_count ? &deep[j] : &with[j - m->in_count];
+		int k = 0;
+
+		if (j == m->in_count + i) {
+			*to = expr_bind_params(p, m->expr, deep);
+			continue;
+		}
+		while (k < count && in[k] != v)
+			k++;
+		in[k] = v;
+		count += k == count;
+		*to = expr_param(p, dtype_compute(v->type.dtype), k);
+	}
+	return add_map(&b, expr_bind_params(p, n->expr, with), n->out[0]->type.dtype, count, in);
+}
+
 /* %1 = map(%x, const s) -> f  %y = map(%1, const t) -> g   =>   map(%x, s, t) -> g(f)   both affine per channel */
 static struct value *join_affine(struct pass_context *c, struct node *n, const int *uses,
 				 int use_count)
 {
-	struct builder b = build_before(c, n);
 	struct expr_pool *p = &c->graph->exprs;
 	int data = data_operand(n), inner_data;
 	struct node *m = data >= 0 ? value_def(n->in[data], OP_map) : NULL;
-	const struct expr *with[16], *deep[16];
 	struct affine_in a;
-	struct value *in[16];
-	int count;
 
-	if (!m || n->in_count + m->in_count > 16 ||
-	    (m->out[0]->id < use_count && uses[m->out[0]->id] != 1))
+	if (!m || (m->out[0]->id < use_count && uses[m->out[0]->id] != 1))
 		return NULL;
 	inner_data = data_operand(m);
 	if (inner_data < 0 || !m->in[inner_data]->def ||
@@ -200,20 +227,60 @@ static struct value *join_affine(struct pass_context *c, struct node *n, const i
 		return NULL;
 	if (!as_affine(p, n->expr, data, 0, &a) || !as_affine(p, m->expr, inner_data, 0, &a))
 		return NULL;
-	for (count = 0; count < m->in_count; count++) {
-		in[count] = m->in[count];
-		deep[count] = expr_param(p, dtype_compute(in[count]->type.dtype), count);
-	}
-	for (int i = 0; i < n->in_count; i++) {
-		if (i == data) {
-			with[i] = expr_bind_params(p, m->expr, deep);
+	return join_maps(c, n, data, m);
+}
+
+static bool is_reciprocal(const struct expr *e)
+{
+	return e->op == EXPR_DIV && expr_is_literal(e->arg[0], 1);
+}
+
+static const struct expr *one_division(struct expr_pool *p, const struct expr *e, void *self)
+{
+	(void)self;
+	for (int i = 0; e->op == EXPR_MUL && i < 2; i++)
+		if (is_reciprocal(e->arg[i]))
+			return expr_binary(p, EXPR_DIV, e->arg[!i], e->arg[i]->arg[1]);
+	return NULL;
+}
+
+struct reads {
+	int param, products, others;
+};
+
+static bool count_reads(const struct expr *e, void *self)
+{
+	struct reads *r = self;
+
+	for (int i = 0; i < e->count; i++)
+		if (e->arg[i]->op == EXPR_PARAM && e->arg[i]->index == r->param)
+			*(e->op == EXPR_MUL ? &r->products : &r->others) += 1;
+	return false;
+}
+
+/* %1 = map(%x) -> 1 / d  %y = map(%a, %1) (a, b) -> a * b   =>   map(%x, %a) -> a / d
+ * x * sigmoid(x): one rounding and one product less. Both have all the elements, so there are as many divisions as
+ * before (a reciprocal per row would be cheaper than a quotient per element). */
+static struct value *divide_once(struct pass_context *c, struct node *n, const int *uses,
+				 int use_count)
+{
+	for (int i = 0; i < n->in_count && is_float_type(n->out[0]); i++) {
+		struct node *m = value_def(n->in[i], OP_map);
+		struct reads r = {.param = i};
+		struct value *joined;
+
+		if (!m || !is_reciprocal(m->expr) || m->out[0]->id >= use_count ||
+		    uses[m->out[0]->id] != 1 || !type_equal(&m->out[0]->type, &n->out[0]->type))
 			continue;
-		}
-		in[count] = n->in[i];
-		with[i] = expr_param(p, dtype_compute(in[count]->type.dtype), count);
-		count++;
+		expr_any(n->expr, count_reads, &r);
+		joined = r.products == 1 && !r.others ? join_maps(c, n, i, m) : NULL;
+		if (!joined)
+			continue;
+		joined->def->expr =
+			expr_rewrite(&c->graph->exprs, joined->def->expr, one_division, NULL);
+		return joined;
 	}
-	return add_map(&b, expr_bind_params(p, n->expr, with), n->out[0]->type.dtype, count, in);
+	return NULL;
 }
 
 static bool is_read_once(const struct value *v, const int *uses, int use_count)
@@ -319,6 +386,7 @@ static struct value *fuse(struct pass_context *c, struct node *n, void *self)
 	v = multiply_out(c, n);
 	v = v ? v : fuse_rows(c, n);
 	v = v ? v : scale_first(c, n, f->uses, f->use_count);
+	v = v ? v : divide_once(c, n, f->uses, f->use_count);
 	v = v ? v : join_affine(c, n, f->uses, f->use_count);
 	return v ? v : scale_weights(c, n, f->uses, f->use_count);
 }
