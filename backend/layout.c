@@ -3,31 +3,9 @@
  * Lifetimes. A value read inside a deeper region than its own lives until the node that owns that region ends
  * (the region may run again). A value that another one only points at (a branch's result, a loop's initial
  * value) lives as long as that one: alias edges, resolved from the last made to the first. */
-#include "backend/placement.h"
-#include "backend/program.h"
-#include "ir/lower.h"
+#include "backend/layout.h"
 
 #include <string.h>
-
-struct alias {
-	const struct value *from, *to;
-};
-
-struct layout {
-	struct program *p;
-	struct diag *diag;
-	int level;
-	struct pending {
-		const struct value **at;
-		int count, room;
-	} *pending; /* by level: uses to extend */
-	int pending_levels;
-	struct {
-		struct alias *at;
-		int count, room;
-	} aliases;
-	struct placement **placed; /* by value id */
-};
 
 static bool layout_region(struct layout *l, const struct region *r);
 
@@ -73,7 +51,7 @@ dim program_bytes(struct program *p, const struct type *t)
 
 /* ---- slots and lifetimes ---- */
 
-static int add_slot(struct layout *l, int kind, dim bytes)
+int layout_add_slot(struct layout *l, int kind, dim bytes)
 {
 	struct slot s = {.kind = kind,
 			 .io = -1,
@@ -86,12 +64,11 @@ static int add_slot(struct layout *l, int kind, dim bytes)
 	return l->p->slots.count - 1;
 }
 
-/* A slot that holds data of this type: in the arena at its largest size, dynamic when that has no bound. */
-static int add_data_slot(struct layout *l, const struct type *t)
+int layout_add_data_slot(struct layout *l, const struct type *t)
 {
 	dim bytes = program_bytes(l->p, t), bound = dim_static_bound(&l->p->graph->dims, bytes);
 
-	return add_slot(l, bound ? HONE_SLOT_ARENA : HONE_SLOT_DYNAMIC, bound);
+	return layout_add_slot(l, bound ? HONE_SLOT_ARENA : HONE_SLOT_DYNAMIC, bound);
 }
 
 static void set_place(struct layout *l, const struct value *v, int slot)
@@ -181,180 +158,6 @@ static bool add_constant(struct layout *l, const struct node *n)
 
 /* ---- kernels ---- */
 
-static int add_origin(struct layout *l, const struct node *n)
-{
-	const char *op = n->loc.op ? n->loc.op : op_table[n->op].name;
-	const char *text = n->loc.node
-				   ? arena_printf(l->p->arena, "node \"%s\" (%s)", n->loc.node, op)
-				   : arena_text(l->p->arena, op);
-
-	ARENA_PUSH(l->p->arena, &l->p->nodes, text);
-	ARENA_PUSH(l->p->arena, &l->p->node_of, n);
-	return l->p->nodes.count - 1;
-}
-
-static int find_function(struct layout *l, struct kernel *k, const struct kernel_abi *abi)
-{
-	struct program *p = l->p;
-	const char *key = kernel_text(p->arena, k, true);
-
-	for (int i = 0; i < p->functions.count; i++)
-		if (!strcmp(p->functions.at[i].key, key) &&
-		    p->functions.at[i].abi.word_count == abi->word_count)
-			return i;
-	ARENA_PUSH(p->arena, &p->functions, ((struct function){k, *abi, k->name, key}));
-	return p->functions.count - 1;
-}
-
-/* Rough operations for one element of each expression: memo is by id, below 0 where not known yet. */
-static double cost(const struct expr_pool *pool, const struct expr *e, double *memo)
-{
-	double sum = e->op < EXPR_SQRT ? 1 : e->op < EXPR_SCALAR_COUNT ? 10 : 0;
-
-	if (memo[e->id] >= 0)
-		return 0; /* shared: computed once */
-	for (int i = 0; i < e->count; i++)
-		sum += cost(pool, e->arg[i], memo);
-	for (int i = 0; e->op == EXPR_REDUCE && i < e->axis_count; i++) {
-		dim extent = pool->axes[e->axes[i]].extent;
-
-		sum *= dim_is_const(extent) ? (double)extent->value : 64;
-	}
-	return memo[e->id] = sum;
-}
-
-static double expr_work(const struct expr_pool *pool, const struct expr *e)
-{
-	struct arena scratch = {0};
-	double *memo = ARENA_ARRAY(&scratch, double, e->id + 1), sum;
-
-	for (int i = 0; i <= e->id; i++)
-		memo[i] = -1;
-	sum = cost(pool, e, memo);
-	arena_free(&scratch);
-	return sum;
-}
-
-static double work(const struct kernel *k, const struct stmt *s)
-{
-	double sum = 0;
-
-	for (; s; s = s->next) {
-		double inside = s->body    ? work(k, s->body)
-				: s->value ? expr_work(k->exprs, s->value) + 1
-					   : 0;
-		dim extent = s->kind == STMT_FOR ? k->exprs->axes[s->axis].extent : NULL;
-
-		sum += inside * (!extent ? 1 : dim_is_const(extent) ? (double)extent->value : 64);
-	}
-	return sum;
-}
-
-/* Where the kernel's words stand in a row: those of an earlier site when they are the same. */
-static int place_words(struct program *p, const struct kernel_abi *abi)
-{
-	int base = p->words.count;
-
-	for (int i = p->sites.count - 1; i >= 0; i--) {
-		const struct site *other = &p->sites.at[i];
-
-		if (other->abi.word_count == abi->word_count &&
-		    (!abi->word_count ||
-		     !memcmp(other->abi.words, abi->words, (size_t)abi->word_count * sizeof(dim))))
-			return other->word_base;
-	}
-	for (int i = 0; i < abi->word_count; i++)
-		ARENA_PUSH(p->arena, &p->words, abi->words[i]);
-	return base;
-}
-
-static const struct packing *packing_of(const struct packing *all, int count, int buffer)
-{
-	for (int i = 0; i < count; i++)
-		if (all[i].buffer == buffer)
-			return &all[i];
-	return NULL;
-}
-
-/* Which constants the kernel reads, and those that it reads packed. */
-static void use_constants(struct layout *l, struct site *s)
-{
-	struct program *p = l->p;
-	const struct kernel *k = s->kernel;
-	struct packing packings[PACKINGS_MAX];
-	int count = contract_packings(k, packings);
-
-	for (int i = 0; i < k->buffers.count; i++) {
-		const struct packing *packing = packing_of(packings, count, i);
-		const struct value *v = k->buffers.at[i].value;
-		struct constant c;
-
-		if (!v || p->places[v->id].kind != PLACE_CONST)
-			continue;
-		if (!packing) {
-			constant_want(p, v);
-			continue;
-		}
-		c = p->constants->at[p->places[v->id].constant];
-		c.packing = *packing;
-		c.packing.buffer = 0; /* the same for every reader */
-		c.bytes = packing_bytes(packing);
-		c.used = true;
-		s->packed[s->packed_count].buffer = i;
-		s->packed[s->packed_count++].constant = constant_keep(p, &c);
-	}
-}
-
-/* Products of one row wait for their weights: they take about twice as long as their multiply-adds. */
-static double site_work(const struct kernel *k)
-{
-	const struct contract_plan *c = &k->plan.contract;
-	bool one_row = k->plan.driver == DRIVER_CONTRACT && c->rows[0] * c->rows[1] == 1;
-
-	return work(k, k->body) * (one_row ? 2 : 1);
-}
-
-static bool add_site(struct layout *l, const struct node *n)
-{
-	struct program *p = l->p;
-	struct site s = {.node = n, .scratch_slot = -1, .bound_slot = -1};
-	struct type symbols;
-
-	if (placement_is_view(n, l->placed))
-		return true;
-	s.kernel = lower_node(p->graph, n, p->arena, l->diag);
-	if (s.kernel)
-		placement_apply(s.kernel, l->placed);
-	if (s.kernel && !s.kernel->body)
-		return true; /* a concat whose operands were all computed in place */
-	if (!s.kernel || !plan_choose(s.kernel, p->target, l->diag) ||
-	    !kernel_abi_of(s.kernel, p->arena, &s.abi))
-		return false;
-	s.function = find_function(l, s.kernel, &s.abi);
-	use_constants(l, &s);
-	s.origin = add_origin(l, n);
-	s.word_base = place_words(p, &s.abi);
-	s.forks = site_work(s.kernel) >= p->target->fork_work;
-	if (s.abi.scratch >= 0) {
-		dim bound = dim_static_bound(&p->graph->dims, s.abi.scratch_bytes);
-
-		if (!bound)
-			return diag_add(
-				l->diag, DIAG_UNSUPPORTED, n->loc,
-				"scratch memory whose size depends on data without a bound");
-		s.scratch_slot = add_slot(l, HONE_SLOT_ARENA, bound);
-		p->slots.at[s.scratch_slot].per_worker = true;
-	}
-	if (s.abi.bound >= 0) {
-		dim count = dim_const(&p->graph->dims, n->symbol_count);
-
-		symbols = type_make(DT_I64, 1, &count);
-		s.bound_slot = add_data_slot(l, &symbols);
-	}
-	ARENA_PUSH(p->arena, &p->sites, s);
-	return true;
-}
-
 /* A slot of its own, or a part of its host's, which begins to live with the first value in it. */
 static void place_result(struct layout *l, struct value *v)
 {
@@ -362,7 +165,7 @@ static void place_result(struct layout *l, struct value *v)
 	struct value *home = p ? p->host : v;
 
 	if (l->p->places[home->id].kind == PLACE_NONE)
-		set_place(l, home, add_data_slot(l, &home->type));
+		set_place(l, home, layout_add_data_slot(l, &home->type));
 	if (p)
 		set_place(l, v, l->p->places[home->id].slot);
 	touch(l->p, v, l->p->step_count);
@@ -376,7 +179,7 @@ static bool layout_kernel(struct layout *l, const struct node *n)
 		use_region(l, n->regions[i]);
 	for (int i = 0; i < n->out_count; i++)
 		place_result(l, n->out[i]);
-	return add_site(l, n);
+	return layout_add_site(l, n);
 }
 
 /* ---- control flow ---- */
@@ -390,7 +193,7 @@ static bool layout_if(struct layout *l, const struct node *n)
 		leave(l);
 	}
 	for (int i = 0; i < n->out_count; i++) {
-		set_place(l, n->out[i], add_slot(l, HONE_SLOT_UNSET, NULL));
+		set_place(l, n->out[i], layout_add_slot(l, HONE_SLOT_UNSET, NULL));
 		for (int k = 0; k < 2; k++)
 			add_alias(l, n->regions[k]->results[i], n->out[i]);
 	}
@@ -402,8 +205,8 @@ static void place_params(struct layout *l, const struct region *r, int data_coun
 {
 	for (int i = 0; i < r->param_count; i++)
 		set_place(l, r->params[i],
-			  i < data_count ? add_data_slot(l, &r->params[i]->type)
-					 : add_slot(l, HONE_SLOT_UNSET, NULL));
+			  i < data_count ? layout_add_data_slot(l, &r->params[i]->type)
+					 : layout_add_slot(l, HONE_SLOT_UNSET, NULL));
 }
 
 /* Buffers of the results: two by parity for carried ones, one for stacked ones. They live from here on. */
@@ -416,7 +219,7 @@ static void add_carries(struct layout *l, const struct node *n, const struct reg
 			i < carried ? &r->results[first_result + i]->type : &n->out[i]->type;
 
 		for (int k = 0; k < (i < carried ? 2 : 1); k++)
-			c.slots[k] = add_data_slot(l, t);
+			c.slots[k] = layout_add_data_slot(l, t);
 		ARENA_PUSH(l->p->arena, &l->p->carries, c);
 	}
 }
@@ -429,7 +232,7 @@ static void finish_loop(struct layout *l, const struct node *n, int carried, int
 	for (int i = 0; i < n->out_count; i++) {
 		const struct carry *c = program_carry(p, n, i);
 
-		set_place(l, n->out[i], add_slot(l, HONE_SLOT_UNSET, NULL));
+		set_place(l, n->out[i], layout_add_slot(l, HONE_SLOT_UNSET, NULL));
 		for (int k = 0; k < 2; k++)
 			if (c->slots[k] >= 0)
 				p->slots.at[c->slots[k]].last = p->step_count;
@@ -477,11 +280,11 @@ static bool layout_node(struct layout *l, const struct node *n)
 	switch (n->op) {
 	case OP_const: return add_constant(l, n);
 	case OP_param:
-		set_place(l, n->out[0], add_data_slot(l, &n->out[0]->type));
+		set_place(l, n->out[0], layout_add_data_slot(l, &n->out[0]->type));
 		if (program_param(l->p, ((const struct attrs_param *)n->attrs)->name) < 0)
 			ARENA_PUSH(l->p->arena, &l->p->params, n);
 		return true;
-	case OP_bind: use(l, n->in[0]); return add_origin(l, n) >= 0;
+	case OP_bind: use(l, n->in[0]); return layout_add_origin(l, n) >= 0;
 	case OP_return_if:
 		if (l->level && n->parent->owner && n->parent->owner->op != OP_if)
 			return diag_add(l->diag, DIAG_UNSUPPORTED, n->loc, "return_if inside %s",
@@ -526,7 +329,7 @@ static bool layout_inputs(struct layout *l)
 	const struct region *r = l->p->graph->body;
 
 	for (int i = 0; i < r->param_count; i++) {
-		int slot = add_slot(l, HONE_SLOT_INPUT, NULL);
+		int slot = layout_add_slot(l, HONE_SLOT_INPUT, NULL);
 
 		if (r->params[i]->type.kind != TYPE_TENSOR || r->params[i]->type.dtype == DT_STRING)
 			return diag_add(
@@ -690,38 +493,6 @@ struct program *program_layout(struct graph *g, const struct target *t, int extr
 	return p;
 }
 
-/* Weights with many blocks of zeros whose products are dense all the same: pruning gains no speed there. */
-static void say_dense(const struct program *p, struct diag *d)
-{
-	const struct node *first = NULL;
-	const char *others = "";
-	double least = 100, most = 0;
-	int count = 0;
-
-	for (int i = 0; i < p->sites.count; i++) {
-		const struct site *site = &p->sites.at[i];
-		const struct contract_plan *plan = &site->kernel->plan.contract;
-		double zeros;
-
-		if (site->kernel->plan.driver != DRIVER_CONTRACT || plan->sparse ||
-		    plan->sparsity.kept == plan->sparsity.rows)
-			continue;
-		zeros = 100 - 100 * (double)plan->sparsity.kept / (double)plan->sparsity.rows;
-		least = zeros < least ? zeros : least;
-		most = zeros > most ? zeros : most;
-		first = first ? first : site->node;
-		count++;
-	}
-	if (count > 1)
-		others = arena_printf(p->arena, ", and %d more nodes", count - 1);
-	if (first)
-		diag_add(d, DIAG_WARNING, first->loc,
-			 "%.0f to %.0f %% of the blocks of 1x16 weights are zero (here%s), but "
-			 "leaving "
-			 "them out would not be faster: the products stay dense",
-			 least, most, others);
-}
-
 bool programs_layout(struct graph *g, const struct targets *levels, struct arena *a,
 		     struct program *out[TARGETS_MAX], struct diag *d)
 {
@@ -733,6 +504,6 @@ bool programs_layout(struct graph *g, const struct targets *levels, struct arena
 			return false;
 	}
 	constants_place(constants);
-	say_dense(out[0], d);
+	layout_say_dense(out[0], d);
 	return true;
 }

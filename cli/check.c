@@ -52,11 +52,7 @@ static bool run_native(struct session *s, const struct tensors *in, struct tenso
 /* The interpreter runs the graph as imported, before any pass. */
 static bool run_interpreter(struct session *s, const struct tensors *in, struct tensors *out)
 {
-	struct session plain = {.path = s->path,
-				.shapes = s->shapes,
-				.dims = s->dims,
-				.cpu = s->cpu,
-				.memory_limit = s->memory_limit};
+	struct session plain = session_again(s);
 	struct engine_program *p = NULL;
 	bool ok;
 

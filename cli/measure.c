@@ -233,14 +233,7 @@ static bool report_sizes(struct session *s, struct graph *plain, struct report_s
 bool measure_model(struct session *s)
 {
 	struct report_section *r = report_section(&s->measured, "model", "the model");
-	struct session plain = {.path = s->path,
-				.shapes = s->shapes,
-				.dims = s->dims,
-				.cpu = s->cpu,
-				.triple = s->triple,
-				.many_levels = s->many_levels,
-				.passes = s->passes,
-				.memory_limit = s->memory_limit};
+	struct session plain = session_again(s);
 	struct pipeline_options options = {
 		.passes = s->passes,
 		.arguments =

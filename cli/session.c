@@ -213,6 +213,18 @@ static void begin_report(struct session *s)
 		report_text(r, "passes", s->arguments);
 }
 
+struct session session_again(const struct session *s)
+{
+	return (struct session){.path = s->path,
+				.shapes = s->shapes,
+				.dims = s->dims,
+				.cpu = s->cpu,
+				.triple = s->triple,
+				.many_levels = s->many_levels,
+				.passes = s->passes,
+				.memory_limit = s->memory_limit};
+}
+
 bool session_prepare(struct session *s)
 {
 	struct pipeline_options options = {.passes = s->passes,

@@ -47,6 +47,8 @@ enum parsed session_parse(struct session *s, const struct command *c, int argc, 
 			  const struct option *own, const char *more);
 /* Reads s->path (.onnx or .hir) into s->graph and resolves the target; no passes yet. */
 bool session_load(struct session *s);
+/* A session on the same model with the same sizes and target, before anything is read. */
+struct session session_again(const struct session *s);
 /* session_load and the pipeline. */
 bool session_prepare(struct session *s);
 /* A runnable model: opens a library, or prepares and compiles in-process. Fills s->compiled. */

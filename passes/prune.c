@@ -206,6 +206,11 @@ static bool emit_repaired(struct prune *p, double before)
 	if (!prune_keep_whole(p) || !emit(p) || !prune_measure_error(p, &plain) ||
 	    !prune_repair(p) || !prune_measure_error(p, &mended))
 		return false;
+	if (relative(&mended) > relative(&plain))
+		diag_add(p->c->diag, DIAG_WARNING, (struct loc){0},
+			 "--prune: the repair makes the error larger on samples that it was not "
+			 "fitted to (%.4f, without %.4f): give more samples, or repair=off",
+			 relative(&mended), relative(&plain));
 	report_result(p, before, after, &plain, &mended);
 	return true;
 }

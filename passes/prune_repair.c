@@ -322,12 +322,23 @@ static void give_back(struct prune_consumer *c)
 bool prune_repair(struct prune *p)
 {
 	struct fit *fits = ARENA_ARRAY(p->c->scratch, struct fit, p->consumers.count + 1);
+	const struct node *skipped = NULL;
 	int count = 0, share;
 
-	for (int i = 0; i < p->consumers.count; i++)
-		if (lost_inputs(p, &p->consumers.at[i]) &&
-		    open_fit(&p->consumers.at[i], &fits[count]))
+	for (int i = 0; i < p->consumers.count; i++) {
+		struct prune_consumer *c = &p->consumers.at[i];
+
+		if (!lost_inputs(p, c))
+			continue;
+		if (open_fit(c, &fits[count]))
 			give_back(fits[count++].consumer);
+		else if (!skipped)
+			skipped = c->node;
+	}
+	if (skipped)
+		diag_add(p->c->diag, DIAG_WARNING, skipped->loc,
+			 "--prune: products of more than %d inputs, as here, are not repaired",
+			 INPUTS_MAX);
 	share = (count + RUNS_MAX - 1) / RUNS_MAX;
 	for (int at = 0; at < count;) {
 		struct batch b = {.fits = fits + at};

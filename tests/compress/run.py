@@ -10,15 +10,8 @@ import time
 import numpy as np
 
 here = os.path.dirname(os.path.abspath(__file__))
-top = os.path.join(here, "..", "..")
-command = os.environ.get("HONE", os.path.join(top, "build", "release", "bin", "hone"))
-results, skipped = [], 0
-
-
-def check(what, ok):
-    results.append(bool(ok))
-    if not ok:
-        print("failed:", what)
+sys.path.insert(0, os.path.join(here, "..", "support"))
+from checks import check, command, finish, skip, top  # noqa: E402
 
 
 def hone(*words):
@@ -65,11 +58,9 @@ ways = (("plain", [], 1e-5), ("int8", ["--quantize", "int8"], 2e-2), ("int8-dyna
 
 
 def trained(folder, name, runtime):
-    global skipped
     found = data_of(folder, name)
     if not found:
-        print(f"skipped: {name}: its data cannot be made here")
-        skipped += 1
+        skip(f"{name}: its data cannot be made here")
         return
     calibration, inputs = found
     model, small, library = f"{top}/examples/{name}/model.onnx", f"{folder}/small.onnx", f"{folder}/{name}"
@@ -163,6 +154,4 @@ with tempfile.TemporaryDirectory() as work:
     messages(work)
     same_bytes(work)
     interrupted(work)
-passed = sum(results)
-print(f"{passed} passed, {len(results) - passed} failed, {skipped} skipped")
-sys.exit(passed != len(results))
+finish()

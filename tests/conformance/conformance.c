@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "tests/conformance/conformance.h"
 #include "tests/support/amx_emulator.h"
+#include "tests/support/sanitized.h"
 
 #include <dirent.h>
 #include <signal.h>
@@ -79,21 +80,12 @@ struct job {
 	FILE *messages; /* its stderr */
 };
 
-/* A sanitizer maps far more than it uses: there is no limit then. gcc and clang say so in different ways. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 _Noreturn static void child(const struct options *o, const struct test_case *t, FILE *messages)
 {
 	struct arena a = {0};
 
 	alarm(SECONDS);
-#ifndef SANITIZED
+#if !SANITIZED
 	setrlimit(RLIMIT_AS, &(struct rlimit){MEMORY, MEMORY});
 #endif
 	setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});

@@ -15,19 +15,10 @@ import zipfile
 import numpy as np
 
 here = os.path.dirname(os.path.abspath(__file__))
-top = os.path.join(here, "..", "..")
-sys.path[:0] = [here, os.path.join(top, "python")]
+sys.path[:0] = [here, os.path.join(here, "..", "support")]
+from checks import check, command, finish, skip, top  # noqa: E402
 import heads  # noqa: E402
 import hone  # noqa: E402
-
-command = os.environ.get("HONE", os.path.join(top, "build", "release", "bin", "hone"))
-results, skipped = [], 0
-
-
-def check(what, ok):
-    results.append(bool(ok))
-    if not ok:
-        print("failed:", what)
 
 
 def least_rate(wrong, count):
@@ -48,15 +39,12 @@ def thresholds(model, count, value):
 
 def trained(folder, name, rule, agree):
     """The agreement held out does not contradict the wanted one, most leave early, and off means the full model."""
-    global skipped
     data = os.path.join(folder, name)
     if not os.path.exists(data):
         os.mkdir(data)
-        made = subprocess.run([sys.executable, f"{top}/examples/{name}/data.py", data], stderr=subprocess.DEVNULL)
-        if made.returncode:
-            print(f"skipped: {name}: its data cannot be made here")
+        subprocess.run([sys.executable, f"{top}/examples/{name}/data.py", data], stderr=subprocess.DEVNULL)
     if not os.path.exists(data + "/heldout.npz"):
-        skipped += 1
+        skip(f"{name}: its data cannot be made here")
         return
     library = f"{data}/{rule}-{agree}.so"  # one path is loaded once
     subprocess.run([command, "compile", f"{top}/examples/{name}/model.onnx", "-o", data + "/full.so"], check=True)
@@ -245,5 +233,4 @@ with tempfile.TemporaryDirectory() as folder:
     trained(folder, "language", "confidence", 0.99)
     composed(folder, "glyphs")
     composed(folder, "language")
-print(f"{sum(results)} passed, {len(results) - sum(results)} failed, {skipped} skipped")
-sys.exit(0 if all(results) else 1)
+finish()

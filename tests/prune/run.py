@@ -9,21 +9,13 @@ import tempfile
 
 import numpy as np
 
-here = os.path.dirname(os.path.abspath(__file__))
-top = os.path.join(here, "..", "..")
-sys.path.insert(0, os.path.join(top, "python"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, command, finish, skip, top  # noqa: E402
 import hone  # noqa: E402
 
-command = os.environ.get("HONE", os.path.join(top, "build", "release", "bin", "hone"))
 digits = f"{top}/examples/digits/"
 exports = sys.argv[sys.argv.index("--exports") + 1] if "--exports" in sys.argv else f"{top}/build/bench-models"
-results, skipped, number = [], 0, 0
-
-
-def check(what, ok):
-    results.append(bool(ok))
-    if not ok:
-        print("failed:", what)
+number = 0
 
 
 def compiled(folder, model, *options):
@@ -124,9 +116,8 @@ with tempfile.TemporaryDirectory() as folder:
                  "vit_b_16", "regnet_y_400mf", "efficientnet_b0", "shufflenet_v2_x1_0", "swin_t", "llama_4l_128", "mlp_784"):
         path = f"{exports}/{name}.onnx"
         if not os.path.exists(path):
-            skipped += 1
+            skip(f"{name}: ./dev bench has not made it")
             continue
         against_reference(folder, name, path, "0.5")
         against_reference(folder, name, path, "macs=0.6")
-print(f"{sum(results)} passed, {len(results) - sum(results)} failed, {skipped} skipped")
-sys.exit(0 if all(results) else 1)
+finish()

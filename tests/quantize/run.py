@@ -8,21 +8,13 @@ import tempfile
 import numpy as np
 
 here = os.path.dirname(os.path.abspath(__file__))
-top = os.path.join(here, "..", "..")
-sys.path.insert(0, os.path.join(top, "python"))
+sys.path.insert(0, os.path.join(here, "..", "support"))
+from checks import check, command, finish, skip, top  # noqa: E402
 import hone  # noqa: E402
 
-command = os.environ.get("HONE", os.path.join(top, "build", "release", "bin", "hone"))
 POINTS = 0.5  # of accuracy that quantization may cost
 MODES = ["int8", "int8:percentile=99.99", "int8-dynamic", "auto", "int8-weight", "int4-weight", "int4-weight:16",
          "bf16", "bf16 x86-64-v3"]  # the last one for a level
-results, skipped = [], 0
-
-
-def check(what, ok):
-    results.append(bool(ok))
-    if not ok:
-        print("failed:", what)
 
 
 def run(*words):
@@ -56,11 +48,9 @@ def data_of(folder, name):
 
 def trained(folder, name):
     """Every mode keeps the accuracy; the error that is reported is small; the same words give the same bytes."""
-    global skipped
     data = data_of(folder, name)
     if not data:
-        print(f"skipped: {name}: its data cannot be made here")
-        skipped += 1
+        skip(f"{name}: its data cannot be made here")
         return
     calibration, inputs, labels = data
     model, found = f"{top}/examples/{name}/model.onnx", {}
@@ -175,5 +165,4 @@ with tempfile.TemporaryDirectory() as work:
     in_bf16(work)
     quantized_models(work)
     messages()
-print(f"{sum(results)} passed, {len(results) - sum(results)} failed, {skipped} skipped")
-sys.exit(not all(results))
+finish()

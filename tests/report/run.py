@@ -11,18 +11,11 @@ import tempfile
 import numpy as np
 
 here = os.path.dirname(os.path.abspath(__file__))
-top = os.path.join(here, "..", "..")
-command = os.environ.get("HONE", os.path.join(top, "build", "release", "bin", "hone"))
+sys.path.insert(0, os.path.join(here, "..", "support"))
+from checks import check, command, finish, top  # noqa: E402
 digits = f"{top}/examples/digits"
 inputs = ["--calibrate", digits + "/images.npy", "--held-out", digits + "/calibration.npy"]
 everything = ["--prune", "channels=0.25", "--quantize", "auto", "--max-error", "0.5", "--early-exit", "agree=0.8"]
-results = []
-
-
-def check(what, ok):
-    results.append(bool(ok))
-    if not ok:
-        print("failed:", what)
 
 
 def compile_with(*words):
@@ -164,6 +157,4 @@ with tempfile.TemporaryDirectory() as work:
     bench()
     if "--full" in sys.argv:
         in_chromium(work, written)
-passed = sum(results)
-print(f"{passed} passed, {len(results) - passed} failed, 0 skipped")
-sys.exit(passed != len(results))
+finish()

@@ -1,36 +1,8 @@
 /* test_passes.c: facts about the runner and the default pipeline that golden files do not show. */
 #include "ir/lower.h"
-#include "ir/text.h"
 #include "ir/verify.h"
 #include "passes/passes.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-struct fixture {
-	struct arena arena;
-	struct diag diag;
-	struct graph *g;
-};
-
-static void begin(struct fixture *f, const char *text)
-{
-	*f = (struct fixture){0};
-	f->g = graph_parse(text, strlen(text), "test", &f->arena, &f->diag);
-	if (!f->g)
-		diag_print(&f->diag, stderr, false);
-	assert_non_null(f->g);
-}
-
-static void end(struct fixture *f)
-{
-	diag_reset(&f->diag);
-	arena_free(&f->arena);
-}
+#include "tests/unit/graph_fixture.h"
 
 struct counts {
 	enum op_id op;

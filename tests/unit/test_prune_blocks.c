@@ -1,38 +1,11 @@
 /* test_prune_blocks.c: --prune block:1x16: which weights become zero, and least squares under their pattern. */
-#include "ir/text.h"
 #include "passes/linalg.h"
 #include "passes/passes.h"
 #include "passes/prune.h"
+#include "tests/unit/graph_fixture.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-struct fixture {
-	struct arena arena;
-	struct diag diag;
-	struct graph *g;
-};
-
-static void begin(struct fixture *f, const char *text)
-{
-	*f = (struct fixture){0};
-	f->g = graph_parse(text, strlen(text), "test", &f->arena, &f->diag);
-	if (!f->g)
-		diag_print(&f->diag, stderr, false);
-	assert_non_null(f->g);
-}
-
-static void end(struct fixture *f)
-{
-	diag_reset(&f->diag);
-	arena_free(&f->arena);
-}
 
 static bool prune(struct fixture *f, const char *arguments)
 {
