@@ -70,7 +70,8 @@ def trained(folder, name, runtime):
         what, straight = f"{name}, {way}", f"{library}-{way.replace(' ', '-')}.so"
         written = hone("compress", model, "-o", small, *options)
         check(f"{what}: written: {written.stderr}", written.returncode == 0)
-        check(f"{what}: compiled", hone("compile", model, "-o", straight, *options).returncode == 0)
+        made = hone("compile", model, "-o", straight, *options)
+        check(f"{what}: compiled: {made.returncode}, {made.stderr}", made.returncode == 0)
         expected = run(folder, straight, inputs)
         check(f"{what}: the file computes the same", differ(run(folder, small, inputs), expected) <= allowed)
         smaller = os.path.getsize(small) / os.path.getsize(model)
