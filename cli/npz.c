@@ -72,10 +72,13 @@ static void widen(struct member *m, const unsigned char *extra, size_t length)
 
 static bool read_row(const struct zip *z, size_t *at, struct member *m)
 {
-	const unsigned char *row = z->bytes + *at;
+	const unsigned char *row;
 	size_t name, extra, comment;
 
-	if (*at > z->size || z->size - *at < ROW_BYTES || little(row, 4) != 0x02014b50)
+	if (*at > z->size || z->size - *at < ROW_BYTES)
+		return bad(z, "its directory is cut off");
+	row = z->bytes + *at;
+	if (little(row, 4) != 0x02014b50)
 		return bad(z, "its directory is broken");
 	name = (size_t)little(row + 28, 2);
 	extra = (size_t)little(row + 30, 2);
@@ -133,12 +136,14 @@ static bool sum_is_right(const struct member *m, const unsigned char *bytes)
 /* The member's bytes, unpacked and checked, in the arena. NULL: reported. */
 static const unsigned char *unpack(struct zip *z, const struct member *m)
 {
-	const unsigned char *local = z->bytes + m->offset, *from;
+	const unsigned char *local, *from;
 	unsigned char *to;
 	uint64_t skip;
 
-	if (m->offset > z->size || z->size - m->offset < LOCAL_BYTES ||
-	    little(local, 4) != 0x04034b50)
+	if (m->offset > z->size || z->size - m->offset < LOCAL_BYTES)
+		return bad(z, "a member is missing"), NULL;
+	local = z->bytes + m->offset;
+	if (little(local, 4) != 0x04034b50)
 		return bad(z, "a member is missing"), NULL;
 	skip = LOCAL_BYTES + little(local + 26, 2) + little(local + 28, 2);
 	if (z->size - m->offset < skip || z->size - m->offset - skip < m->packed)
