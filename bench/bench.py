@@ -5,8 +5,8 @@ Rounds are interleaved (every engine once a round); p50 and p90 are over the run
 "Start to first result" is from starting a process to the first output in it: a Python process, imports
 included, and for hone also a C program (first.c); peak memory is that process's. Outputs are compared with
 ONNX Runtime's: an engine agrees if its largest difference is within 1e-3 of the largest magnitude. Other processes spoil
-latencies, most of all with two threads: the CPU time they take (/proc/stat less our own) is measured with every
-slice, and a slice is taken again when they took more than QUIET of a core, whatever its latency, until --patience
+latencies, most of all with two threads, and so do other guests of the host: what they take is measured with every slice
+(quiet.py), and a slice is taken again when that was more than QUIET of a core, whatever its latency, until --patience
 seconds are used up; after that it is kept, and the report says how much of a core was lost.
 Writes bench/results/DATE-CPU.md, .json and .svg.
 """
@@ -24,43 +24,10 @@ import numpy as np
 import report
 from engines import ENGINES, HONE, MODELS, MORE, OUT, PACKAGES, ROOT, compile_hone, make, usable
 from inputs import INPUTS
+from quiet import QUIET, Patience
 
 QUICK = ["mlp_784", "bert_mini_32", "squeezenet1_1", "resnet18"]
 TOLERANCE = 1e-3
-QUIET = 0.15  # of one core; /proc/stat counts in ticks of 10 ms, so a slice of 0.4 s is good to a few percent
-
-
-class Load:
-    """CPU time that other processes took since it was made, as a fraction of one core."""
-
-    def __init__(self):
-        self.start, self.before = time.perf_counter(), self.others()
-
-    @staticmethod
-    def others():
-        with open("/proc/stat") as f:
-            user, nice, system, _, _, irq, soft, steal = (int(n) for n in f.readline().split()[1:9])
-        busy = (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
-        return busy - sum(os.times()[:4])  # ours and our finished children's
-
-    def share(self):
-        return max(0.0, (self.others() - self.before) / (time.perf_counter() - self.start))
-
-
-class Patience:
-    def __init__(self, seconds):
-        self.left = seconds
-
-    def quietly(self, work):
-        """Returns (work(), foreign share), repeating work while others disturb it."""
-        while True:
-            load, start = Load(), time.perf_counter()
-            result = work()
-            share = load.share()
-            if share <= QUIET or self.left <= 0:
-                return result, share
-            time.sleep(1)
-            self.left -= time.perf_counter() - start
 
 
 def cold_child(engine, name, start):
@@ -111,18 +78,6 @@ def profile(name):
     return {"run_ms": result["run_ms"], "bound_ms": sum(f["bound_ms"] for f in functions.values()), "worst": worst}
 
 
-def take(run, seconds):
-    """Latencies of one slice: at least two."""
-    taken = []
-    time.sleep(0.05)  # lets the last engine's threads stop spinning
-    run()
-    end = time.perf_counter() + seconds
-    while (before := time.perf_counter()) < end or len(taken) < 2:
-        run()
-        taken.append(time.perf_counter() - before)
-    return taken
-
-
 def measure(name, threads, engines, rounds, seconds, patience):
     """{engine: {p50_ms, p90_ms, runs, foreign, error_vs_ort, agrees} or {error}}, interleaved."""
     calls, results, times = {}, {}, {}
@@ -136,7 +91,7 @@ def measure(name, threads, engines, rounds, seconds, patience):
     samples, foreign = {engine: [] for engine in calls}, dict.fromkeys(calls, 0.0)
     for _ in range(rounds):
         for engine, call in calls.items():
-            taken, share = patience.quietly(lambda: take(call, seconds))
+            taken, share = patience.quietly(lambda: patience.latencies(call, seconds, threads), threads)
             samples[engine] += taken
             foreign[engine] = max(foreign[engine], share)
     for engine, taken in samples.items():
@@ -215,8 +170,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="four models, less time for each")
     parser.add_argument("--models", type=lambda text: text.split(","), help="A,B,..")
     parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=0.4, help="of each engine in each round")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=0.2, help="of each engine in each round")
     parser.add_argument("--patience", type=lambda text: Patience(float(text)), default=Patience(120),
                         help="seconds to wait for others to be quiet")
     parser.add_argument("--with", choices=MORE, action="append", default=[], dest="more", help="one more peer")

@@ -21,7 +21,13 @@ const char *const unit_names[UNIT_COUNT] = {"f32 128 bits", "f32 AVX2", "f32 AVX
 const char *const level_names[LEVEL_COUNT] = {"L1", "L2", "L3", "DRAM"};
 
 /* Short measurements and many of them: where other processes take turns with this one, some are undisturbed. */
-enum { REPEATS = 60, STEPS = 100000, PART = 4 << 20, DRAM_MOST = 256 << 20 };
+enum {
+	REPEATS = 60,
+	STEPS = 100000,
+	PACE_STEPS = 4 * STEPS,
+	PART = 4 << 20,
+	DRAM_MOST = 256 << 20
+};
 
 static double seconds(void)
 {
@@ -160,39 +166,49 @@ static const struct {
 #error "machine.c knows x86-64 and aarch64"
 #endif
 
+static double compute(enum unit u, long steps)
+{
+	double start = seconds();
+
+	units[u].run(steps);
+	return units[u].operations * (double)steps / (seconds() - start) * 1e-9;
+}
+
 double machine_compute(enum unit u)
 {
 	double best = 0;
 
-	if (!has(u))
-		return 0;
-	for (int i = 0; i < REPEATS; i++) {
-		double start = seconds(), rate;
+	for (int i = 0; has(u) && i < REPEATS; i++) {
+		double rate = compute(u, STEPS);
 
-		units[u].run(STEPS);
-		rate = units[u].operations * STEPS / (seconds() - start) * 1e-9;
 		best = rate > best ? rate : best;
 	}
 	return best;
 }
 
-/* ---- memory: blocks of 512 bytes ---- */
+double machine_pace(enum unit u) { return has(u) ? compute(u, PACE_STEPS) : 0; }
 
-#define READER(name, features, vector, load)                                        \
-	__attribute__((target(features))) static void name(const char *p, size_t n) \
-	{                                                                           \
-		for (size_t i = 0; i < n; i += 512)                                 \
-			for (size_t j = i; j < i + 512; j += sizeof(vector)) {      \
-				vector v = load((const void *)(p + j));             \
-                                                                                    \
-				__asm__ volatile("" : : INPUT(v));                  \
-			}                                                           \
+/* ---- memory: blocks of 512 bytes, unrolled: a loop around each load would be what is measured ---- */
+
+#define UNROLLED _Pragma("GCC unroll 32")
+
+#define READER(name, features, vector, load)                                          \
+	__attribute__((target(features))) static void name(const char *p, size_t n)   \
+	{                                                                             \
+		for (size_t i = 0; i < n; i += 512)                                   \
+			UNROLLED for (size_t j = i; j < i + 512; j += sizeof(vector)) \
+			{                                                             \
+				vector v = load((const void *)(p + j));               \
+                                                                                      \
+				__asm__ volatile("" : : INPUT(v));                    \
+			}                                                             \
 	}
 #define COPIER(name, features, vector, load, store)                                           \
 	__attribute__((target(features))) static void name(char *to, const char *p, size_t n) \
 	{                                                                                     \
 		for (size_t i = 0; i < n; i += 512)                                           \
-			for (size_t j = i; j < i + 512; j += sizeof(vector)) {                \
+			UNROLLED for (size_t j = i; j < i + 512; j += sizeof(vector))         \
+			{                                                                     \
 				vector v = load((const void *)(p + j));                       \
                                                                                               \
 				__asm__ volatile("" : : INPUT(v));                            \

@@ -19,6 +19,8 @@ extern const char *const unit_names[UNIT_COUNT];
 
 /* Operations per second in 1e9, a multiply-add counted as 2; 0 when this processor does not have it. */
 double machine_compute(enum unit u);
+/* The same from one measurement of about a millisecond: what this core does at the moment. */
+double machine_pace(enum unit u);
 
 enum level { LEVEL_L1, LEVEL_L2, LEVEL_L3, LEVEL_DRAM, LEVEL_COUNT };
 extern const char *const level_names[LEVEL_COUNT];
