@@ -34,8 +34,8 @@ LLVMValueRef fx_from_bits(struct fx *f, LLVMValueRef a);
 LLVMValueRef fx_copysign(struct fx *f, LLVMValueRef size, LLVMValueRef sign);
 /* c[0] + c[1] x + .. + c[n-1] x^(n-1) */
 LLVMValueRef fx_poly(struct fx *f, LLVMValueRef x, int n, const double *c);
-/* table[i] where the lowest four bits of x are i; where math_has_tables. */
-LLVMValueRef fx_look_up(struct fx *f, const double table[16], LLVMValueRef x);
+/* table[i] where the lowest bits of x are i, of as many entries as math_table_size(f), which is not 0. */
+LLVMValueRef fx_look_up(struct fx *f, const double *table, LLVMValueRef x);
 /* Any lane of an i1 vector. */
 LLVMValueRef fx_any(struct fx *f, LLVMValueRef mask);
 
@@ -50,10 +50,11 @@ LLVMValueRef math_asinh(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_acosh(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_atanh(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_erf(struct fx *f, LLVMValueRef x);
-/* By tables, where math_has_tables: 16 lanes of f32 with AVX-512. */
-bool math_has_tables(const struct fx *f);
-LLVMValueRef math_erf_table(struct fx *f, LLVMValueRef x);
-LLVMValueRef math_tanh_table(struct fx *f, LLVMValueRef x);
+/* Entries of a table that one instruction looks up: the lanes of f32 with AVX-512 or AVX2 (TABLE_MAX or half), or 0. */
+enum { TABLE_MAX = 16 };
+int math_table_size(const struct fx *f);
+LLVMValueRef math_erf_table(struct fx *f, LLVMValueRef x);  /* of any size */
+LLVMValueRef math_tanh_table(struct fx *f, LLVMValueRef x); /* of TABLE_MAX */
 LLVMValueRef math_asin(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_acos(struct fx *f, LLVMValueRef x);
 LLVMValueRef math_atan(struct fx *f, LLVMValueRef x);

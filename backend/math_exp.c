@@ -40,7 +40,7 @@ static LLVMValueRef power_of_two(struct fx *f, LLVMValueRef n)
 	return fx_from_bits(f, LLVMBuildShl(f->e->builder, bits, fx_int(f, wide ? 52 : 23), ""));
 }
 
-/* p * 2^n in one instruction where there is one. */
+/* p * 2^floor(n) in one instruction where there is one; else n is integral. */
 static LLVMValueRef scale(struct fx *f, LLVMValueRef p, LLVMValueRef n)
 {
 	struct emitter *e = f->e;
@@ -63,6 +63,19 @@ static LLVMValueRef scale(struct fx *f, LLVMValueRef p, LLVMValueRef n)
 	return fx_mul(f, p, power_of_two(f, fx_sub(f, n, half)));
 }
 
+/* (p + p q) * 2^n for f32 p near 1 and 2^23 n as an integer. In two steps, since 2^n may be no normal number: a half goes to
+ * p's exponent, by the rest is multiplied. q may be NaN. */
+static LLVMValueRef scale_bits(struct fx *f, LLVMValueRef p, LLVMValueRef q, LLVMValueRef n)
+{
+	LLVMBuilderRef b = f->e->builder;
+	LLVMValueRef exponent = fx_int(f, -(INT64_C(1) << 23)), half, rest;
+
+	half = LLVMBuildAnd(b, LLVMBuildAShr(b, n, fx_int(f, 1), ""), exponent, "");
+	rest = LLVMBuildAdd(b, LLVMBuildSub(b, n, half, ""), fx_int(f, INT64_C(127) << 23), "");
+	p = fx_from_bits(f, LLVMBuildAdd(b, fx_bits(f, p), half, ""));
+	return fx_mul(f, fx_fma(f, p, q, p), fx_from_bits(f, rest));
+}
+
 /* x between low and high, beyond which exp is 0 or infinity. The sign of a negated x is left to those who multiply by it,
  * where it costs nothing. */
 static LLVMValueRef clamp(struct fx *f, double low, double high, LLVMValueRef x)
@@ -72,36 +85,46 @@ static LLVMValueRef clamp(struct fx *f, double low, double high, LLVMValueRef x)
 	return fx_neg(f, fx_max(f, -high, fx_min(f, -low, LLVMGetOperand(x, 0))));
 }
 
-/* With k the multiple of 1/16 nearest to x / ln(2): 2^floor(k) * 2^(k - floor(k)), of which a table has 16, times a
- * polynomial that is a short one, for its argument is at most ln(2)/32. Relative error 1.1e-7. */
+/* With k the multiple of 1/16, or 1/8, nearest to x / ln(2): 2^floor(k) * 2^(k - floor(k)), of which a table has 16, or 8,
+ * times a polynomial that is a short one, for its argument is at most ln(2)/32, or ln(2)/16: there the first term is
+ * such that it meets x^4/24 best. Relative errors 1.1e-7 and 1.2e-7. */
 static LLVMValueRef exp_table(struct fx *f, LLVMValueRef x)
 {
-	static const double powers[] = {1.0,
-					1.0442737824274138403,
-					1.0905077326652576592,
-					1.1387886347566916537,
-					1.1892071150027210667,
-					1.2418578120734840486,
-					1.2968395546510096659,
-					1.3542555469368927283,
-					1.4142135623730950488,
-					1.4768261459394993114,
-					1.5422108254079408236,
-					1.6104903319492543082,
-					1.6817928305074290861,
-					1.7562521603732994832,
-					1.8340080864093424635,
-					1.9152065613971472939};
-	static const double q[] = {0.5, 0.16666666666666666667};
-	LLVMValueRef big = fx_real(f, 0x1.8p19), k, r, power, p;
+	static const double powers[TABLE_MAX] = {1.0,
+						 1.0442737824274138403,
+						 1.0905077326652576592,
+						 1.1387886347566916537,
+						 1.1892071150027210667,
+						 1.2418578120734840486,
+						 1.2968395546510096659,
+						 1.3542555469368927283,
+						 1.4142135623730950488,
+						 1.4768261459394993114,
+						 1.5422108254079408236,
+						 1.6104903319492543082,
+						 1.6817928305074290861,
+						 1.7562521603732994832,
+						 1.8340080864093424635,
+						 1.9152065613971472939};
+	static const double q[] = {0.5, 0.16666666666666666667},
+			    q8[] = {0.5000647, 0.16666666666666666667};
+	const bool wide = math_table_size(f) == TABLE_MAX;
+	LLVMBuilderRef b = f->e->builder;
+	LLVMValueRef big = fx_real(f, wide ? 0x1.8p19 : 0x1.8p20), sum, k, r, power, p;
+	double entries[TABLE_MAX];
 
-	k = fx_fma(f, x, fx_real(f, 1.4426950408889634074), big);
-	power = fx_look_up(f, powers, k);
-	k = fx_sub(f, k, big);
+	for (int i = 0; i < TABLE_MAX / (wide ? 1 : 2); i++)
+		entries[i] = powers[wide ? i : 2 * i];
+	sum = fx_fma(f, x, fx_real(f, 1.4426950408889634074), big);
+	power = fx_look_up(f, entries, sum);
+	k = fx_sub(f, sum, big);
 	r = fx_fma(f, k, fx_real(f, -LN2_HIGH_32), x);
 	r = fx_fma(f, k, fx_real(f, -LN2_LOW_32), r);
-	p = fx_fma(f, fx_mul(f, r, r), fx_poly(f, r, 2, q), r);
-	return scale(f, fx_fma(f, power, p, power), k); /* by 2^floor(k) */
+	p = fx_fma(f, fx_mul(f, r, r), fx_poly(f, r, 2, wide ? q : q8), r);
+	if (wide)
+		return scale(f, fx_fma(f, power, p, power), k);
+	k = LLVMBuildShl(b, fx_bits(f, sum), fx_int(f, 20), ""); /* 8 k lies in the lowest bits */
+	return scale_bits(f, power, p, LLVMBuildAnd(b, k, fx_int(f, -(INT64_C(1) << 23)), ""));
 }
 
 /* exp(x + low), where |low| is tiny; low may be NULL. */
@@ -111,7 +134,7 @@ static LLVMValueRef exp_of(struct fx *f, LLVMValueRef x, LLVMValueRef low)
 	LLVMValueRef n, r, p;
 
 	x = clamp(f, wide ? -746 : -104, wide ? 710 : 89, x);
-	if (math_has_tables(f) && !low)
+	if (math_table_size(f) && !low)
 		return exp_table(f, x);
 	n = fx_round(f, fx_mul(f, x, fx_real(f, 1.4426950408889634074)));
 	r = fx_fma(f, n, fx_real(f, wide ? -LN2_HIGH_64 : -LN2_HIGH_32), x);
@@ -276,7 +299,7 @@ LLVMValueRef math_tanh(struct fx *f, LLVMValueRef x)
 	LLVMValueRef size = fx_abs(f, x), s, small, big;
 
 	if (f->t == DT_F32)
-		return math_has_tables(f) ? math_tanh_table(f, x) : tanh32(f, x);
+		return math_table_size(f) == TABLE_MAX ? math_tanh_table(f, x) : tanh32(f, x);
 	s = sinh_small(f, x);
 	small = fx_div(f, s, fx_sqrt(f, fx_fma(f, s, s, fx_real(f, 1))));
 	big = math_exp(f, fx_mul(f, fx_min(f, 30, size), fx_real(f, 2)));
@@ -385,7 +408,7 @@ LLVMValueRef math_erf(struct fx *f, LLVMValueRef x)
 	LLVMValueRef size = fx_abs(f, x), t, u, small, big;
 
 	if (f->t == DT_F32)
-		return math_has_tables(f) ? math_erf_table(f, x) : erf32(f, x);
+		return math_table_size(f) ? math_erf_table(f, x) : erf32(f, x);
 	small = fx_mul(f, x, fx_poly(f, fx_mul(f, x, x), 13, s));
 	t = fx_min(f, 6, size);
 	u = fx_div(f, fx_sub(f, t, fx_real(f, 2)), fx_add(f, t, fx_real(f, 2)));
