@@ -302,23 +302,6 @@ static void finish(struct coder *c, LLVMValueRef base)
 
 /* ---- the tile ---- */
 
-/* Asks for the lines that the tile will store: they come while the sums run. */
-static void prefetch_results(struct coder *c)
-{
-	struct emitter *e = c->g.e;
-	LLVMValueRef arg[4] = {NULL, LLVMConstInt(e->i32, 1, 0), LLVMConstInt(e->i32, 3, 0),
-			       LLVMConstInt(e->i32, 1, 0)};
-	int mark = memo_mark(&c->g);
-
-	for (int i = 0; i < c->tile.outer * c->tile.inner * c->tile.vectors; i++) {
-		struct copy at = {i / c->tile.vectors, i % c->tile.vectors};
-
-		arg[0] = gen_store_address(&c->g, c->c.store, at);
-		emit_intrinsic(e, "llvm.prefetch", 1, &e->ptr, 4, arg);
-	}
-	memo_release(&c->g, mark);
-}
-
 /* Bytes of the sums of the tile. */
 static LLVMValueRef sums_bytes(struct coder *c)
 {
@@ -350,8 +333,10 @@ static void emit_tile(struct coder *c, int outer, int inner)
 	if (c->plan->packed >= 0 && !c->unpacked)
 		c->panel = contract_panel(c, c->c.b.at, contract_panel_bytes(c));
 	if (c->plan->prefetch_results)
-		prefetch_results(c);
+		contract_prefetch_results(c);
+	contract_prefetch_begin(c);
 	contract_sum(c);
+	contract_prefetch_end(c);
 	memo_release(g, mark);
 	finish(c, base);
 	if (c->plan->k_step)
@@ -467,6 +452,7 @@ static void emit_passes(struct coder *c)
 	if (!c->plan->k_step) {
 		if (c->plan->unpack)
 			contract_unpack(c);
+		contract_prefetch_columns(c);
 		emit_rows(c, c->c.n + 1, 1);
 		c->c = c->weights;
 		c->unpacked = NULL;
@@ -483,6 +469,7 @@ static void emit_passes(struct coder *c)
 	LLVMBuildStore(b, sums_base(c), c->waiting);
 	if (c->plan->unpack)
 		contract_unpack(c);
+	contract_prefetch_columns(c);
 	emit_rows(c, c->c.n + 1, 1);
 	c->c = c->weights;
 	c->unpacked = NULL;
@@ -567,19 +554,25 @@ static void emit_batch(struct coder *c, int loop)
 	loop_close(g, &l, NULL);
 }
 
+LLVMValueRef contract_variable(struct coder *c)
+{
+	LLVMBuilderRef b = c->g.e->builder;
+	LLVMBasicBlockRef here = LLVMGetInsertBlock(b);
+	LLVMValueRef v;
+
+	LLVMPositionBuilderBefore(b, LLVMGetBasicBlockTerminator(c->g.entry));
+	v = LLVMBuildAlloca(b, c->g.e->ptr, "");
+	LLVMPositionBuilderAtEnd(b, here);
+	return v;
+}
+
 static void emit_task(struct gen *g, void *self)
 {
 	struct coder *c = self;
-	LLVMBuilderRef b = g->e->builder;
 	int mark = memo_mark(g);
 
-	if (c->plan->k_step && !c->waiting) {
-		LLVMBasicBlockRef here = LLVMGetInsertBlock(b);
-
-		LLVMPositionBuilderBefore(b, LLVMGetBasicBlockTerminator(g->entry));
-		c->waiting = LLVMBuildAlloca(b, g->e->ptr, "waiting");
-		LLVMPositionBuilderAtEnd(b, here);
-	}
+	if (c->plan->k_step && !c->waiting)
+		c->waiting = contract_variable(c);
 	/* axes of the sum that are 1, or part of the next one */
 	for (int i = 0; i < c->c.sum->axis_count; i++)
 		axis_bind(g, c->c.sum->axes[i], gen_i64(g, 0));

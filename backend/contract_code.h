@@ -18,10 +18,13 @@ struct coder {
 	LLVMValueRef tail; /* mask of the last vector of a partial tile */
 	LLVMValueRef
 		panel; /* of the tile's first column (sparse: its packing_entry); NULL: B is not packed */
-	LLVMValueRef k_low, k_high;    /* of the pass */
-	LLVMValueRef first, last;      /* whether the pass is; NULL: there is only one */
-	LLVMValueRef waiting;          /* address of a variable: where the tile's sums wait */
-	bool one_shape;                /* of all tiles of AMX: they are configured once a task */
+	LLVMValueRef k_low, k_high; /* of the pass */
+	LLVMValueRef first, last;   /* whether the pass is; NULL: there is only one */
+	LLVMValueRef waiting;       /* address of a variable: where the tile's sums wait */
+	LLVMValueRef ahead;         /* panels that the tile asks for, at this step; NULL: its own */
+	LLVMValueRef ahead_at;      /* address of a variable: where the next tile begins to ask */
+	int ahead_shift; /* log2 of the tiles that ask for the next panels; 0: none does */
+	bool one_shape;  /* of all tiles of AMX: they are configured once a task */
 	LLVMValueRef sums[COPIES_MAX]; /* [height][width]: contract_height, contract_width */
 	/* Weights of few bits. When they were unpacked, c is the contraction by what they became. */
 	struct contract weights;
@@ -63,6 +66,23 @@ void contract_sparse_sum(struct coder *c);
 void contract_add(struct coder *c, const LLVMValueRef *a, const LLVMValueRef *b, LLVMValueRef *sum);
 /* The sums of columns of B of vector u of the tile, as they stand with the panel. */
 LLVMValueRef contract_column_sums(struct coder *c, int u);
+
+/* A variable for a pointer. */
+LLVMValueRef contract_variable(struct coder *c);
+
+/* ---- what is asked for in advance: contract_prefetch.c ---- */
+
+/* The lines that the tile will store: they come while the sums run. */
+void contract_prefetch_results(struct coder *c);
+/* Before the tiles of rows of some columns (or of a pass over k of them). */
+void contract_prefetch_columns(struct coder *c);
+/* Around the sum of a tile. */
+void contract_prefetch_begin(struct coder *c);
+void contract_prefetch_end(struct coder *c);
+/* Inside a loop over k, which has moved the panel by `index` times so many bytes. */
+void contract_prefetch_advance(struct coder *c, LLVMValueRef index, int64_t bytes);
+/* In a step, which reads panels at `step`. */
+void contract_prefetch_step(struct coder *c, LLVMValueRef step);
 
 /* ---- tile registers: contract_tile.c ---- */
 

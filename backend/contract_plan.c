@@ -286,25 +286,28 @@ static void choose_tasks(struct planner *p)
 	double rows = 1, batch = 1, columns = (double)p->extent[c->n], b_bytes, want, total, work,
 	       least;
 	int64_t wide = tile_step(p, c->n), n;
+	bool shared;
 
 	for (int i = c->n + 1; i < c->count; i++)
 		rows *= (double)p->extent[i];
+	shared = rows >= 4.0 * p->plan.rows[0] * p->plan.rows[1];
 	for (int i = 0; i < c->n; i++)
 		batch *= (double)p->extent[i];
 	b_bytes = columns * p->k_total * 4 / c->mac->k;
 	/* one row waits for B: reading a weight takes as long as two multiply-adds */
 	work = (rows < 2 ? 2 : rows) * p->k_total;
 	total = batch * work * columns;
-	/* panels of all batches: each is read once in a run, as far away as if they were one matrix */
-	p->plan.prefetch =
-		p->plan.packed >= 0 && !c->mac->tiles && batch * b_bytes > (double)p->t->l2 / 2;
+	/* panels of all batches: each is read once in a run, as far away as if they were one matrix. Where tiles of
+	 * rows share it (contract_prefetch.c) asking costs little: other weights of the model have taken the place */
+	p->plan.prefetch = p->plan.packed >= 0 && !c->mac->tiles &&
+			   batch * b_bytes > (double)(shared ? p->t->l1 : p->t->l2 / 2);
 	want = total / 32;
 	least = total / 2 < 3e5 ? total / 2 : 3e5;
 	want = want < least ? least : want > 3e6 ? 3e6 : want; /* multiply-adds in a task */
 	for (int i = 0; i < c->n; i++)
 		if (!dim_is(contract_extent(p->k, c, i), 1))
 			add_task(p, i, 1);
-	if (b_bytes <= (double)p->t->l2 / 2 && rows >= 4.0 * p->plan.rows[0] * p->plan.rows[1]) {
+	if (b_bytes <= (double)p->t->l2 / 2 && shared) {
 		cut_rows(p, want / (columns * p->k_total));
 		return;
 	}

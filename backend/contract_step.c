@@ -99,27 +99,6 @@ static void load_b(struct coder *c, LLVMValueRef step, int u, int count, LLVMVal
 		     part);
 }
 
-/* Asks for what the tile reads PREFETCH_STEPS later: weights come from L3 or memory, and the hardware does not look
- * past the page. */
-static void prefetch_panels(struct coder *c, LLVMValueRef step)
-{
-	enum { PREFETCH_STEPS = 32 };
-	struct emitter *e = c->g.e;
-	LLVMValueRef arg[4] = {NULL, LLVMConstInt(e->i32, 0, 0), LLVMConstInt(e->i32, 3, 0),
-			       LLVMConstInt(e->i32, 1, 0)};
-
-	for (int u = 0; u < c->tile.vectors; u++) {
-		int64_t column = (int64_t)u * c->plan->lanes;
-
-		if (column % PANEL)
-			continue;
-		arg[0] = contract_displaced(c, step,
-					    column / PANEL * contract_panel_bytes(c) +
-						    (int64_t)PREFETCH_STEPS * STEP_BYTES);
-		emit_intrinsic(e, "llvm.prefetch", 1, &e->ptr, 4, arg);
-	}
-}
-
 /* ---- A ---- */
 
 /* `count` elements of row r, which fill the low bits. */
@@ -175,7 +154,7 @@ static void multiply(struct coder *c, LLVMValueRef step, int count)
 	    height = contract_height(&c->c, rows);
 
 	if (c->plan->prefetch && !c->unpacked)
-		prefetch_panels(c, step);
+		contract_prefetch_step(c, step);
 	if (mac->bits) {
 		contract_weights_multiply(c, step, count);
 		return;
@@ -201,7 +180,7 @@ static void k_loop(struct coder *c, int depth, LLVMValueRef panel, LLVMValueRef 
 		   LLVMValueRef high, int step)
 {
 	struct gen *g = &c->g;
-	LLVMValueRef block = c->block;
+	LLVMValueRef block = c->block, ahead = c->ahead;
 	int mark = memo_mark(g), axis = c->c.k[depth].axis,
 	    count = c->c.mac->tiles ? 0
 				    : contract_height(&c->c, c->tile.outer * c->tile.inner) *
@@ -223,6 +202,7 @@ static void k_loop(struct coder *c, int depth, LLVMValueRef panel, LLVMValueRef 
 
 			panel = contract_offset(
 				c, panel, LLVMBuildMul(g->e->builder, l.index, gen_i64(g, by), ""));
+			contract_prefetch_advance(c, l.index, by);
 		}
 		if (!inner && c->c.b.block)
 			c->block = contract_block_at(c, depth, l.index);
@@ -233,6 +213,7 @@ static void k_loop(struct coder *c, int depth, LLVMValueRef panel, LLVMValueRef 
 		else
 			sum_over(c, depth + 1, panel);
 		c->block = block;
+		c->ahead = ahead;
 		axis_unbind(g, axis);
 		loop_close(g, &l, c->sums);
 		for (int i = 0; i < count; i++)
