@@ -3,6 +3,7 @@
  *   prune_axes.c    which indices of which axes go together, by union over all operators
  *   prune_units.c   units that can be removed, in groups; multiply-adds
  *   prune_order.c, prune_choose.c   importance, and what is removed
+ *   prune_budget.c  a budget of multiply-adds
  *   prune_emit.c    the graph without what was removed
  *   prune_measure.c activations and errors on calibration inputs
  *   prune_blocks.c  blocks of 1x16 weights that become zero
@@ -137,6 +138,12 @@ void prune_score(struct prune *p);
 bool prune_order(struct prune *p);
 /* How many units of a group stay at least. */
 int prune_least(const struct prune *p, const struct prune_group *g);
+/* How many units of a group go at a time: the machine likes multiples of 16 columns, of 8 where there are few. */
+int prune_step(const struct prune_group *g);
+/* `keep` units of a group stay. */
+void prune_set_keep(struct prune *p, struct prune_group *g, int keep);
+/* Shrinks groups until about the share p->macs of `whole` multiply-adds is left. False: reported. */
+bool prune_spend(struct prune *p, double whole);
 /* Zeros from the heap. */
 void *prune_numbers(int64_t count, size_t size);
 /* Decides which units go, and counts p->kept. False: reported. */

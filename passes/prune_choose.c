@@ -3,8 +3,7 @@
  * A unit's score is the share of its weights in the sums that read it: w[k,n]^2, times the variance of x[k] where
  * activations were measured (as Wanda, Sun et al. 2023, but the mean is repaired), without them also the share in the
  * sums that make it.
- * A ratio takes the least of each group. A budget of multiply-adds takes, again and again, from the group that
- * loses the least of what is left of its score for what it saves. */
+ * A ratio takes the least of each group; a budget of multiply-adds is spent by prune_budget.c. */
 #include "passes/prune.h"
 
 #include <math.h>
@@ -149,8 +148,7 @@ void prune_score(struct prune *p)
 
 /* ---- sizes ---- */
 
-/* How many units are taken at a time: the machine likes multiples of 16 columns, of 8 where there are few. */
-static int step_of(const struct prune_group *g)
+int prune_step(const struct prune_group *g)
 {
 	if (g->kind == UNIT_HEAD)
 		return 1;
@@ -160,7 +158,7 @@ static int step_of(const struct prune_group *g)
 /* The multiple of the step nearest to what stays, the smaller of two; at least one step. */
 static int keep_of(const struct prune_group *g, double ratio)
 {
-	int step = step_of(g), keep;
+	int step = prune_step(g), keep;
 
 	keep = (int)ceil(g->unit_count * (1 - ratio) / step - 0.5 - 1e-9) * step;
 	return keep < step ? step : keep < g->unit_count ? keep : g->unit_count;
@@ -174,150 +172,24 @@ int prune_least(const struct prune *p, const struct prune_group *g)
 	return p->macs > 0 ? least_of(g) : keep_of(g, p->ratio[g->kind]);
 }
 
-static void set_keep(struct prune *p, struct prune_group *g, int keep)
+void prune_set_keep(struct prune *p, struct prune_group *g, int keep)
 {
 	for (int i = 0; i < g->on_count; i++)
 		p->kept[g->on[i].axis] -= (g->keep - keep) * g->on[i].count;
 	g->keep = keep;
 }
 
-/* ---- a budget ---- */
-
-struct budget {
-	struct prune *p;
-	double *below; /* by position in the sorted units: the sum of the scores of the units before it, in its group */
-	struct node **nodes; /* contractions that units of a group are part of */
-	int *first_node;     /* of a group in nodes; one more entry */
-};
-
-static bool on_value(const struct prune *p, const bool *marked, const struct value *v)
-{
-	for (int i = 0; i < v->type.rank; i++) {
-		int axis = p->axis_of[v->id * HONE_MAX_RANK + i];
-
-		if (axis >= 0 && marked[axis])
-			return true;
-	}
-	return false;
-}
-
-static void list_nodes(struct budget *b)
-{
-	struct prune *p = b->p;
-	struct {
-		struct node **at;
-		int count, room;
-	} list = {0};
-	bool *marked = ARENA_ARRAY(p->c->scratch, bool, p->axis_count + 1);
-
-	b->first_node = ARENA_ARRAY(p->c->scratch, int, p->group_count + 1);
-	for (int g = 0; g < p->group_count; g++) {
-		const struct prune_group *group = &p->groups[g];
-
-		b->first_node[g] = list.count;
-		for (int i = 0; i < group->on_count; i++)
-			marked[group->on[i].axis] = true;
-		for (struct node *n = p->c->graph->body->first; n; n = n->next)
-			if (prune_node_macs(p, n) > 0 &&
-			    (on_value(p, marked, n->out[0]) || on_value(p, marked, n->in[0]) ||
-			     on_value(p, marked, n->in[1])))
-				ARENA_PUSH(p->c->scratch, &list, n);
-		for (int i = 0; i < group->on_count; i++)
-			marked[group->on[i].axis] = false;
-	}
-	b->first_node[p->group_count] = list.count;
-	b->nodes = list.at;
-}
-
-static double group_macs(const struct budget *b, int g)
-{
-	double sum = 0;
-
-	for (int i = b->first_node[g]; i < b->first_node[g + 1]; i++)
-		sum += prune_node_macs(b->p, b->nodes[i]);
-	return sum;
-}
-
-/* The next smaller size of a group; 0: no smaller. */
-static int next_keep(const struct prune_group *g)
-{
-	int step = step_of(g), keep = (g->keep - 1) / step * step;
-
-	return keep < least_of(g) ? 0 : keep;
-}
-
-/* The group that loses the least for what it saves; -1: none can shrink. */
-static int cheapest(struct budget *b, double *saved)
-{
-	struct prune *p = b->p;
-	double best = INFINITY;
-	int found = -1;
-
-	for (int i = 0; i < p->group_count; i++) {
-		struct prune_group *g = &p->groups[i];
-		int before = g->keep, keep = next_keep(g),
-		    at = (int)(g->units - p->groups[0].units);
-		double macs, loss, less;
-
-		if (!keep)
-			continue;
-		macs = group_macs(b, i);
-		set_keep(p, g, keep);
-		less = macs - group_macs(b, i);
-		set_keep(p, g, before);
-		/* scores of all units, less those of the units that are gone: what is left */
-		loss = (b->below[at + g->unit_count - keep] -
-			b->below[at + g->unit_count - before]) /
-		       (1e-30 + b->below[at + g->unit_count - 1] +
-			p->units[g->units[g->unit_count - 1]].score -
-			b->below[at + g->unit_count - before]);
-		if (less <= 0 || loss / less >= best)
-			continue;
-		best = loss / less;
-		*saved = less;
-		found = i;
-	}
-	return found;
-}
-
-static bool spend(struct prune *p)
-{
-	struct budget b = {.p = p};
-	double all = prune_macs(p), macs = all, saved = 0;
-	int group;
-
-	b.below = ARENA_ARRAY(p->c->scratch, double, p->unit_count + 1);
-	for (int g = 0; g < p->group_count; g++) {
-		int at = (int)(p->groups[g].units - p->groups[0].units);
-
-		for (int i = 1; i < p->groups[g].unit_count; i++)
-			b.below[at + i] =
-				b.below[at + i - 1] + p->units[p->groups[g].units[i - 1]].score;
-	}
-	list_nodes(&b);
-	while (macs > p->macs * all * (1 + 1e-12)) {
-		group = cheapest(&b, &saved);
-		if (group < 0)
-			return diag_add(
-				p->c->diag, DIAG_UNSUPPORTED, (struct loc){0},
-				"--prune macs=%g: removing all that may go leaves %.3f of the "
-				"multiply-adds",
-				p->macs, macs / all);
-		set_keep(p, &p->groups[group], next_keep(&p->groups[group]));
-		macs -= saved;
-	}
-	return true;
-}
-
 /* ---- all together ---- */
 
 bool prune_choose(struct prune *p)
 {
+	double whole = prune_macs(p);
+
 	for (int g = 0; g < p->group_count; g++)
 		if (p->ratio[p->groups[g].kind] > 0)
-			set_keep(p, &p->groups[g],
-				 keep_of(&p->groups[g], p->ratio[p->groups[g].kind]));
-	if (p->macs > 0 && !spend(p))
+			prune_set_keep(p, &p->groups[g],
+				       keep_of(&p->groups[g], p->ratio[p->groups[g].kind]));
+	if (p->macs > 0 && !prune_spend(p, whole))
 		return false;
 	for (int g = 0; g < p->group_count; g++)
 		for (int i = 0; i < p->groups[g].unit_count - p->groups[g].keep; i++)
