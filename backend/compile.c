@@ -50,6 +50,7 @@ struct build {
 	const char *folder; /* temporary, beside the output */
 	const char *objects[TARGETS_MAX * MODULES_MAX + 1];
 	int object_count;
+	const char *weights; /* one of the objects; NULL: the model has none */
 	struct diag *diag;
 };
 
@@ -84,6 +85,15 @@ static bool write_modules(struct build *b, const struct modules *m)
 	return true;
 }
 
+/* Who keeps the objects, or wants one, gets the weights in them. */
+static bool is_hollow(const struct build *b) { return b->o->kind != EMIT_OBJ && !b->o->save_temps; }
+
+static bool write_weights(struct build *b, bool hollow)
+{
+	return weights_write_object(b->p[0], &b->emit, hollow, b->weights, b->diag) &&
+	       !interrupted(b);
+}
+
 static bool write_objects(struct build *b)
 {
 	for (int i = 0; i < b->o->targets->count; i++) {
@@ -91,11 +101,9 @@ static bool write_objects(struct build *b)
 			return false;
 	}
 	if (b->p[0]->constants->bytes) {
-		const char *path = arena_printf(&b->arena, "%s/weights.o", b->folder);
-
-		b->objects[b->object_count++] = path;
-		if (!weights_write_object(b->p[0], &b->emit, path, b->diag))
-			return false;
+		b->weights = arena_printf(&b->arena, "%s/weights.o", b->folder);
+		b->objects[b->object_count++] = b->weights;
+		return write_weights(b, is_hollow(b));
 	}
 	return !interrupted(b);
 }
@@ -148,6 +156,33 @@ static bool make_folder(struct build *b, const char *output)
 	return true;
 }
 
+/* With room for the weights, which are written there afterwards; false: the linker cannot, or something is wrong that
+ * linking the whole object shows again, and reports. */
+static bool link_hollow(struct build *b, struct link_options link, const char *file)
+{
+	struct diag ignored = {0};
+	bool ok;
+
+	link.weights = b->p[0]->constants->bytes;
+	ok = link_objects(&b->o->targets->at[0], &link, b->object_count, b->objects, file,
+			  &b->arena, &ignored) &&
+	     weights_fit(b->p[0], file);
+	diag_reset(&ignored);
+	return ok;
+}
+
+static bool link_model(struct build *b, const struct link_options *link, const char *file)
+{
+	if (b->weights && is_hollow(b)) {
+		if (link_hollow(b, *link, file))
+			return weights_fill(b->p[0], file, b->diag);
+		if (interrupted(b) || !write_weights(b, false))
+			return false;
+	}
+	return link_objects(&b->o->targets->at[0], link, b->object_count, b->objects, file,
+			    &b->arena, b->diag);
+}
+
 static bool link_output(struct build *b, const char *file)
 {
 	const struct compile_options *o = b->o;
@@ -164,7 +199,7 @@ static bool link_output(struct build *b, const char *file)
 	if (o->runtime && !strcmp(o->runtime, "none"))
 		return diag_add(b->diag, DIAG_USAGE, (struct loc){0},
 				"--runtime none makes freestanding objects: use --emit obj");
-	return link_objects(t, &link, b->object_count, b->objects, file, &b->arena, b->diag);
+	return link_model(b, &link, file);
 }
 
 static bool make_file(struct build *b, const char *file)

@@ -59,6 +59,7 @@ static bool write_constant(const struct constant *c,
 	bool ok = c->packing.buffer < 0 ? write(self, data, c->bytes)
 					: packing_write(&c->packing, data, write, self);
 
+	tensor_rest(c->tensor);
 	arena_free(&scratch);
 	return ok;
 }

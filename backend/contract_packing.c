@@ -97,8 +97,11 @@ struct sparsity contract_sparsity(const struct kernel *k, struct loops_info *inf
 				  const struct contract *c, double least)
 {
 	struct packing p = pack_weights(k, info, c, true);
+	const struct tensor *t = value_const(k->buffers.at[p.buffer].value);
+	struct sparsity found = packing_sparsity(&p, t->data, least);
 
-	return packing_sparsity(&p, value_const(k->buffers.at[p.buffer].value)->data, least);
+	tensor_rest(t);
+	return found;
 }
 
 /* Scales or zeros of blocks: two neighbours side by side where they are bf16, else f32. */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -223,15 +224,60 @@ static bool add_executable_parts(const struct target *t, struct arena *a, struct
 }
 
 /* Only the entry points are exported, whatever the objects say. */
-static const char *write_version_script(struct arena *a, const char *output, const char *prefix)
+static bool write_version_script(const char *path, const char *prefix)
 {
-	const char *path = arena_printf(a, "%s.map", output);
 	FILE *f = fopen(path, "w");
 
 	if (!f)
-		return NULL;
+		return false;
 	fprintf(f, "{ global: %shone_model_get; %shone_model_*; local: *; };\n", prefix, prefix);
-	return fclose(f) ? NULL : path;
+	return !fclose(f);
+}
+
+/* The room is zeros that nobody writes: lld leaves a hole in the file. It lies where the whole section would. */
+static bool write_weights_script(const char *path, int64_t bytes)
+{
+	FILE *f = fopen(path, "w");
+
+	if (!f)
+		return false;
+	fprintf(f,
+		"SECTIONS { " WEIGHTS_SECTION " : { *(" WEIGHTS_SECTION ") . += %" PRId64
+		"; } } INSERT AFTER .rodata;\n",
+		bytes - WEIGHTS_HOLLOW);
+	return !fclose(f);
+}
+
+struct scripts {
+	const char *version, *weights; /* paths; NULL: not made */
+};
+
+static bool add_scripts(struct arena *a, struct command *c, const struct link_options *o,
+			const char *output, struct scripts *s, struct diag *d)
+{
+	bool ok = true;
+
+	if (!o->executable) {
+		s->version = arena_printf(a, "%s.map", output);
+		add(a, c, arena_printf(a, "--version-script=%s", s->version));
+		ok = write_version_script(s->version, o->export_prefix);
+	}
+	if (ok && o->weights) {
+		s->weights = arena_printf(a, "%s.ld", output);
+		add(a, c, "-T");
+		add(a, c, s->weights);
+		ok = write_weights_script(s->weights, o->weights);
+	}
+	return ok || diag_add(d, DIAG_FILE, (struct loc){.file = output},
+			      "cannot write beside it: %s", strerror(errno));
+}
+
+static void remove_scripts(const struct scripts *s)
+{
+	if (s->version)
+		unlink(s->version);
+	if (s->weights)
+		unlink(s->weights);
 }
 
 /* Code compiled with a sanitizer needs its runtime, which the process that loads the library has. */
@@ -248,8 +294,9 @@ static void add_libraries(const struct target *t, struct arena *a, struct comman
 bool link_objects(const struct target *t, const struct link_options *o, int count,
 		  const char *const *objects, const char *output, struct arena *a, struct diag *d)
 {
-	const char *program = find_linker(a, o->linker), *runtime, *script = NULL;
+	const char *program = find_linker(a, o->linker), *runtime;
 	struct command c = {0};
+	struct scripts scripts = {0};
 	bool ok;
 
 	if (!program)
@@ -272,24 +319,17 @@ bool link_objects(const struct target *t, const struct link_options *o, int coun
 	add(a, &c, "noexecstack");
 	add(a, &c, "-z");
 	add(a, &c, "relro");
-	if (o->executable) {
-		if (!add_executable_parts(t, a, &c, d))
-			return false;
-	} else {
+	if (!o->executable)
 		add(a, &c, "-shared");
-		script = write_version_script(a, output, o->export_prefix);
-		if (!script)
-			return diag_add(d, DIAG_FILE, (struct loc){.file = output},
-					"cannot write beside it: %s", strerror(errno));
-		add(a, &c, arena_printf(a, "--version-script=%s", script));
-	}
+	else if (!add_executable_parts(t, a, &c, d))
+		return false;
+	ok = add_scripts(a, &c, o, output, &scripts, d);
 	for (int i = 0; i < count; i++)
 		add(a, &c, objects[i]);
 	add(a, &c, runtime);
 	add_libraries(t, a, &c, o->executable);
-	ok = run(a, &c, d);
-	if (script)
-		unlink(script);
+	ok = ok && run(a, &c, d);
+	remove_scripts(&scripts);
 	return ok;
 }
 

@@ -47,8 +47,10 @@ struct value *import_tensor(struct site *s, const struct onnx_tensor *t)
 		dims[i] = dim_int(s, t->dims[i]);
 	struct type full = type_make(type, t->rank, dims);
 	static const char none[1];
-	struct tensor data = {
-		.kind = TENSOR_BYTES, .data = t->size ? t->data : none, .size = (int64_t)t->size};
+	struct tensor data = {.kind = TENSOR_BYTES,
+			      .data = t->size ? t->data : none,
+			      .size = (int64_t)t->size,
+			      .mapped = t->mapped};
 	return add_const(s->b, &full, &data);
 }
 

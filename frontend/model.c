@@ -485,6 +485,7 @@ bool model_read(const char *path, const struct model_options *options, struct ar
 
 	*out = m;
 	r.folder_of = m->path;
+	r.mapped = true;
 	if (file && read_bytes(&r, file->bytes, (size_t)file->size, m))
 		return true;
 	mappings_free(&m->mappings);

@@ -49,6 +49,7 @@ struct onnx_tensor {
 	const int64_t *dims; /* >= 0 */
 	int64_t count;       /* product of dims */
 	const void *data;
+	bool mapped;                     /* data points into a mapped file */
 	size_t size;                     /* bytes: ceil(count * bits / 8) */
 	const struct onnx_text *strings; /* count entries */
 };

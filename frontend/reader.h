@@ -17,6 +17,7 @@ struct reader {
 	uint64_t limit, used;  /* bytes of memory */
 	const char *folder_of; /* external data lies beside this file; NULL: refused */
 	struct onnx_mapping **mappings;
+	bool mapped; /* the model's bytes are a mapped file */
 	bool in_function;
 };
 

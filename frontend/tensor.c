@@ -163,8 +163,10 @@ static bool read_external(struct reader *r, const Onnx__TensorProto *p, struct o
 			    "external data \"%s\" has %" PRIu64
 			    " bytes, needed are %zu from byte %" PRIu64,
 			    location, m->size, out->size, offset);
-	if (out->size)
+	if (out->size) {
 		out->data = m->bytes + offset;
+		out->mapped = true;
+	}
 	return true;
 }
 
@@ -302,8 +304,10 @@ static bool read_data(struct reader *r, const Onnx__TensorProto *p, struct onnx_
 	if (raw != out->size)
 		return FAIL(r, out, "holds %zu bytes, %s needs %zu", raw, type_text(r, out),
 			    out->size);
-	if (out->size)
+	if (out->size) {
 		out->data = r->wire.bytes + raw_at;
+		out->mapped = r->mapped;
+	}
 	return true;
 }
 

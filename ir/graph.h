@@ -41,6 +41,7 @@ struct tensor {
 	enum tensor_kind kind;
 	const void *data;
 	int64_t size; /* bytes of data */
+	bool mapped; /* data lies in a private mapping of a file that nobody writes to: see tensor_rest */
 	union scalar splat;
 	uint64_t seed;
 };
@@ -259,6 +260,10 @@ bool graph_require(struct graph *g, struct diag *d, const struct node *n, dim le
 union scalar tensor_element(const struct tensor *t, enum dtype type, int64_t i);
 /* The bytes of a constant in C order, materialized into `a` if it is a splat or random. */
 const void *tensor_bytes(const struct tensor *t, enum dtype type, int64_t count, struct arena *a);
+/* Says that a constant is not read for a while: the memory of a mapped one goes back to the system, and the next read
+ * takes the bytes from the file again. Called by whoever read all of it, so that a model and what is made of it are
+ * never in memory as a whole at the same time. */
+void tensor_rest(const struct tensor *t);
 /* The constant behind v, or NULL. */
 const struct tensor *value_const(const struct value *v);
 

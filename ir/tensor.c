@@ -1,7 +1,10 @@
 /* tensor.c: the data of constants. */
+#define _DEFAULT_SOURCE /* madvise */
 #include "ir/graph.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* A counter-based generator: splitmix64 (Steele, Lea and Flood 2014) of seed and position. */
 static uint64_t noise(uint64_t seed, uint64_t i)
@@ -99,6 +102,18 @@ const void *tensor_bytes(const struct tensor *t, enum dtype type, int64_t count,
 	for (int64_t i = 0; i < count; i++)
 		write_element(data, type, i, tensor_element(t, type, i));
 	return data;
+}
+
+/* Whole pages only: the others hold parts of the neighbours. Whether the system takes them makes no difference to what
+ * is read. */
+void tensor_rest(const struct tensor *t)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)t->data,
+		  end = (from + (uintptr_t)t->size) / page * page;
+
+	from = (from + page - 1) / page * page;
+	if (t->mapped && from < end)
+		madvise((void *)from, end - from, MADV_DONTNEED);
 }
 
 const struct tensor *value_const(const struct value *v)

@@ -100,6 +100,7 @@ static struct value *fold_transpose(struct pass_context *c, struct node *n)
 		for (int i = rank - 2; i >= 0 && ++at[i] == y->dims[i]->value; i--)
 			at[i] = 0;
 	}
+	tensor_rest(t);
 	return add_bytes(&b, y, data);
 }
 
@@ -146,6 +147,7 @@ static struct value *fold_scaling(struct pass_context *c, struct node *n)
 			x *= y;
 			memcpy(data + (i + k) * 4, &x, 4);
 		}
+	tensor_rest(w);
 	return add_bytes(&b, &n->out[0]->type, data);
 }
 
@@ -183,6 +185,8 @@ static struct value *fold_concat(struct pass_context *c, struct node *n)
 			       (size_t)part);
 			at += part;
 		}
+	for (int i = 0; i < n->in_count; i++)
+		tensor_rest(value_const(n->in[i]));
 	return add_bytes(&b, y, data);
 }
 

@@ -171,6 +171,7 @@ static struct value *transform_weights(struct pass_context *c, struct builder *b
 		for (int k = 0; k < size * size; k++)
 			u[k * pairs + i] = (float)x[k / size][k % size];
 	}
+	tensor_rest(value_const(n->in[1]));
 	return add_bytes(b, &type, u);
 }
 

@@ -60,7 +60,7 @@ use() {
 
 if use build/release --preset release; then
 	suite unit unit
-	for name in golden conformance cases symbolic exits quantize prune compress report differential abi isa cli install gates; do
+	for name in golden conformance cases symbolic exits quantize prune compress report differential abi isa cli install large gates; do
 		script "$name" tests/$name/run
 	done
 	suite conformance/export tests/conformance/run --export
@@ -69,7 +69,7 @@ if use build/release --preset release; then
 	done
 	if [ "${1:-}" = --full ]; then
 		suite expected examples/digits/expected.sh
-		suite large tests/large/run
+		suite large/full tests/large/run --full
 		suite compress/full tests/compress/run --full
 		suite report/full tests/report/run --full
 		suite isa/full tests/isa/run --full

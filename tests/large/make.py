@@ -1,8 +1,11 @@
-"""Writes an ONNX model of 430 MB, a chain of 768 x 3072 and 3072 x 768 matrix products, in plain protobuf bytes (no package
-needed): make.py FILE. The weights are a cheap pattern; they only have to be there."""
+"""Writes a large ONNX model in plain protobuf bytes (no package needed): make.py FILE products|convolutions. The weights are a
+cheap pattern; they only have to be there.
+  products      a chain of 768 x 3072 and 3072 x 768 matrix products, 434 MB; weights are stored as hone reads them
+  convolutions  a chain of 1x1 convolutions of 1024 channels, 126 MB; hone transposes every weight"""
 import sys
 
-PAIRS = 23  # 2 * 768 * 3072 * 4 bytes each: 434 MB
+PAIRS = 23  # of products, 2 * 768 * 3072 * 4 bytes each
+LAYERS = 30  # convolutions, 1024 * 1024 * 4 bytes each
 
 
 def varint(n):
@@ -26,17 +29,18 @@ def value_info(name, dims):
     return field(1, name.encode()) + field(2, field(1, number(1, 1) + field(2, shape)))
 
 
-def main(path):
-    nodes, last = b"", "x"
-    for i in range(2 * PAIRS):
-        nodes += field(1, field(1, last.encode()) + field(1, b"w%d" % i) + field(2, b"h%d" % i) + field(4, b"MatMul"))
-        last = "h%d" % i
-    tail = field(2, b"large") + field(11, value_info("x", ["N", 768])) + field(12, value_info(last, ["N", 768]))
-    raw = bytes(range(0, 64)) * (768 * 3072 * 4 // 64)
+def chain(path, op, shapes, first, last):
+    """x of the type `first` through one `op` for each shape of a weight."""
+    nodes = b"".join(field(1, field(1, b"h%d" % i if i else b"x") + field(1, b"w%d" % i) + field(2, b"h%d" % (i + 1)) +
+                           field(4, op.encode())) for i in range(len(shapes)))
+    tail = field(2, b"large") + field(11, value_info("x", first)) + field(12, value_info("h%d" % len(shapes), last))
+    count = 1
+    for dim in shapes[0]:
+        count *= dim
+    raw = bytes(range(0, 64)) * (count * 4 // 64)
     heads = []
-    for i in range(2 * PAIRS):
-        rows, columns = (768, 3072) if i % 2 == 0 else (3072, 768)
-        head = number(1, rows) + number(1, columns) + number(2, 1) + field(8, b"w%d" % i) + varint(9 << 3 | 2) + varint(len(raw))
+    for i, shape in enumerate(shapes):
+        head = b"".join(number(1, d) for d in shape) + number(2, 1) + field(8, b"w%d" % i) + varint(9 << 3 | 2) + varint(len(raw))
         heads.append(varint(5 << 3 | 2) + varint(len(head) + len(raw)) + head)
     size = len(nodes) + len(tail) + sum(len(h) + len(raw) for h in heads)
     with open(path, "wb") as f:
@@ -47,4 +51,12 @@ def main(path):
         f.write(tail)
 
 
-main(sys.argv[1])
+def main(path, form="products"):
+    if form == "products":
+        chain(path, "MatMul", [(768, 3072), (3072, 768)] * PAIRS, ["N", 768], ["N", 768])
+    else:
+        chain(path, "Conv", [(1024, 1024, 1, 1)] * LAYERS, [1, 1024, 7, 7], [1, 1024, 7, 7])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -20,13 +20,13 @@ static struct onnx_model *model;
 static inline struct message new_message(void) { return (struct message){.arena = &arena}; }
 
 /* Starts a tensor of one dim. */
-static inline struct message tensor(const char *name, int dtype, int64_t dim)
+static inline struct message tensor(const char *name, int dtype, int64_t count)
 {
 	struct message t = new_message();
 
 	put_text(&t, 8, name);
 	put_number(&t, 2, dtype);
-	put_number(&t, 1, dim);
+	put_number(&t, 1, count);
 	return t;
 }
 

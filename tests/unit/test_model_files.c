@@ -1,5 +1,6 @@
 /* test_model_files.c: external data, and files of one tensor. */
 #define _DEFAULT_SOURCE /* mkdtemp */
+#include "ir/graph.h"
 #include "tests/unit/model_fixture.h"
 
 #include <unistd.h>
@@ -80,6 +81,61 @@ static void external_data_is_mapped(void **state)
 	assert_memory_equal(model->graph.initializers[0].data, "456789ab", 8);
 	model_close(model);
 	remove_folder(&f);
+}
+
+/* Pages of files in memory: of this process's mappings. */
+static long file_pages(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	long pages;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%*d %*d %ld", &pages), 1);
+	fclose(f);
+	return pages;
+}
+
+static void a_mapped_tensor_at_rest_takes_no_memory_and_keeps_its_bytes(void **state)
+{
+	enum { BYTES = 4 << 20 };
+	char *bytes = arena_alloc(&arena, BYTES), path[] = "/tmp/test_model.XXXXXX";
+	struct message t = tensor("w", ONNX_FLOAT, BYTES / 4), m;
+	struct tensor rests = {.kind = TENSOR_BYTES, .size = BYTES};
+	struct diag d = {0};
+	long before;
+
+	(void)state;
+	for (int i = 0; i < BYTES; i++)
+		bytes[i] = (char)(i * 7);
+	put_data(&t, 9, bytes, BYTES);
+	m = model_with_tensor(&t);
+	close(mkstemp(path));
+	write_file("/tmp", path + strlen("/tmp/"), m.at, m.size);
+	assert_true(model_read(path, NULL, &arena, &model, &d));
+	rests.data = model->graph.initializers[0].data;
+	rests.mapped = model->graph.initializers[0].mapped;
+	assert_memory_equal(rests.data, bytes, BYTES);
+	before = file_pages();
+	tensor_rest(&rests);
+	assert_in_range(file_pages(), 0, before - BYTES * 3 / 4 / sysconf(_SC_PAGESIZE));
+	assert_memory_equal(rests.data, bytes, BYTES);
+	model_close(model);
+	unlink(path);
+}
+
+static void a_tensor_in_memory_of_its_own_keeps_its_bytes_at_rest(void **state)
+{
+	enum { BYTES = 1 << 20 };
+	char *bytes = arena_alloc(&arena, BYTES);
+	struct message t = tensor("w", ONNX_FLOAT, BYTES / 4);
+	const struct onnx_tensor *read;
+
+	(void)state;
+	memset(bytes, 42, BYTES);
+	put_data(&t, 9, bytes, BYTES);
+	read = read_back(&t);
+	tensor_rest(&(struct tensor){TENSOR_BYTES, read->data, BYTES, .mapped = read->mapped});
+	assert_memory_equal(read->data, bytes, BYTES);
 }
 
 static void external_data_stays_in_the_models_folder(void **state)
@@ -202,6 +258,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(external_data_is_mapped),
+		cmocka_unit_test(a_mapped_tensor_at_rest_takes_no_memory_and_keeps_its_bytes),
+		cmocka_unit_test(a_tensor_in_memory_of_its_own_keeps_its_bytes_at_rest),
 		cmocka_unit_test(external_data_stays_in_the_models_folder),
 		cmocka_unit_test(external_data_lies_within_its_file),
 		cmocka_unit_test(bytes_in_memory_have_no_external_data),
