@@ -92,10 +92,11 @@ def cold_table(result):
     for name, m in result["models"].items():
         c, colds = m["compile"], [m["cold"].get(e, {}) for e in engines]
         row = [name, cell(colds[0], "steady_ms")]
-        row += [f"{cell(cold, 'first_ms', '{:.1f}')} / {cell(cold, 'peak_mb', '{:.0f}')}" for cold in colds]
+        row += [" / ".join((cell(cold, "first_ms", "{:.1f}"), cell(cold, "load_ms", "{:.1f}"), cell(cold, "peak_mb", "{:.0f}")))
+                for cold in colds]
         row += [cell(c, "artifact_bytes", "{:,}"), cell(c, "onnx_bytes", "{:,}"), cell(c, "compile_s", "{:.2f}")]
         rows.append(row + [cell(c, "compile_mb", "{:.0f}")])
-    head = ["model", "hone-c steady ms", *(f"{e} first ms / peak MB" for e in engines)]
+    head = ["model", "hone-c steady ms", *(f"{e} first / load ms / peak MB" for e in engines)]
     return table([*head, ".so bytes", ".onnx bytes", "compile s", "compile MB"], rows)
 
 
@@ -141,7 +142,8 @@ def markdown(result, quiet):
              "and bytes / bandwidth (docs/performance.md); a convolution by Winograd counts as what that computes.\n\n"
              + bound_table(result) + "\n")
     text += ("## Cold start, memory, size, compile time\n\nFrom starting a process to its first result, one thread: "
-             "hone-c from a C program, the others from Python.\n\n" + cold_table(result))
+             "hone-c from a C program, the others from Python. load: from opening the model to that result, without the "
+             "start of the process and imports.\n\n" + cold_table(result))
     return text + notes(result, quiet)
 
 
