@@ -1,7 +1,10 @@
 /* linalg.c: Cholesky, normal equations, and the binomial bound. */
 #include "passes/linalg.h"
 
+#include "ir/arena.h"
+
 #include <math.h>
+#include <stdlib.h>
 
 /* row[j..j+3] less the products of row and of rows j..j+3 over their first j columns: four sums at a time, each in the
  * order of k. */
@@ -50,32 +53,104 @@ bool cholesky_factor(double *a, int n)
 	return true;
 }
 
-static void subtract_row(double *to, const double *from, double scale, int m)
+/* ---- panels of columns, which stay in the cache ---- */
+
+enum { PANEL = 16 };
+
+static double *panel_new(int n)
 {
-	for (int k = 0; k < m; k++)
-		to[k] -= scale * from[k];
+	double *z = malloc((size_t)n * PANEL * sizeof(*z) + 1);
+
+	if (!z)
+		out_of_memory((size_t)n * PANEL * sizeof(*z));
+	return z;
 }
 
-static void divide_row(double *row, double by, int m)
+static int panel_width(int m, int first) { return m - first < PANEL ? m - first : PANEL; }
+
+/* Columns first.. of b [n,m], and zeros. */
+static void panel_load(double *z, const double *b, int n, int m, int first)
 {
-	for (int k = 0; k < m; k++)
-		row[k] /= by;
+	int width = panel_width(m, first);
+
+	for (int i = 0; i < n; i++)
+		for (int c = 0; c < PANEL; c++)
+			z[(int64_t)i * PANEL + c] = c < width ? b[(int64_t)i * m + first + c] : 0;
+}
+
+static void panel_store(double *b, const double *z, int n, int m, int first)
+{
+	for (int i = 0; i < n; i++)
+		for (int c = 0; c < panel_width(m, first); c++)
+			b[(int64_t)i * m + first + c] = z[(int64_t)i * PANEL + c];
+}
+
+/* sum[c] += row[j] * z[j][c] over j < count */
+static void panel_add(double *sum, const double *row, const double *z, int count)
+{
+	double s[PANEL];
+
+	for (int c = 0; c < PANEL; c++)
+		s[c] = sum[c];
+	for (int j = 0; j < count; j++)
+		for (int c = 0; c < PANEL; c++)
+			s[c] += row[j] * z[(int64_t)j * PANEL + c];
+	for (int c = 0; c < PANEL; c++)
+		sum[c] = s[c];
+}
+
+/* Forward by rows of L; backward by rows as well, which are columns of L'. */
+static void solve_panel(const double *l, int n, double *z)
+{
+	for (int i = 0; i < n; i++) {
+		const double *row = l + (int64_t)i * n;
+		double sum[PANEL] = {0}, *at = z + (int64_t)i * PANEL;
+
+		panel_add(sum, row, z, i);
+		for (int c = 0; c < PANEL; c++)
+			at[c] = (at[c] - sum[c]) / row[i];
+	}
+	for (int i = n - 1; i >= 0; i--) {
+		const double *row = l + (int64_t)i * n;
+		double x[PANEL];
+
+		for (int c = 0; c < PANEL; c++)
+			x[c] = z[(int64_t)i * PANEL + c] /= row[i];
+		for (int j = 0; j < i; j++)
+			for (int c = 0; c < PANEL; c++)
+				z[(int64_t)j * PANEL + c] -= row[j] * x[c];
+	}
 }
 
 void cholesky_solve(const double *l, int n, double *b, int m)
 {
-	for (int i = 0; i < n; i++) {
-		for (int j = 0; j < i; j++)
-			subtract_row(b + (int64_t)i * m, b + (int64_t)j * m, l[(int64_t)i * n + j],
-				     m);
-		divide_row(b + (int64_t)i * m, l[(int64_t)i * n + i], m);
+	double *z = panel_new(n);
+
+	for (int first = 0; first < m; first += PANEL) {
+		panel_load(z, b, n, m, first);
+		solve_panel(l, n, z);
+		panel_store(b, z, n, m, first);
 	}
-	for (int i = n - 1; i >= 0; i--) {
-		for (int j = i + 1; j < n; j++)
-			subtract_row(b + (int64_t)i * m, b + (int64_t)j * m, l[(int64_t)j * n + i],
-				     m);
-		divide_row(b + (int64_t)i * m, l[(int64_t)i * n + i], m);
+	free(z);
+}
+
+double quadratic_form(const double *a, int n, const double *b, int m)
+{
+	double *z = panel_new(n), all = 0;
+
+	for (int first = 0; first < m; first += PANEL) {
+		panel_load(z, b, n, m, first);
+		for (int i = 0; i < n; i++) {
+			const double *row = a + (int64_t)i * n, *at = z + (int64_t)i * PANEL;
+			double sum[PANEL] = {0};
+
+			panel_add(sum, row, z, i);
+			for (int c = 0; c < PANEL; c++)
+				all += at[c] * (2 * sum[c] + row[i] * at[c]);
+		}
 	}
+	free(z);
+	return all;
 }
 
 void normal_add(double *a, double *b, int n, int m, const double *x, const double *y)

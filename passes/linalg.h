@@ -13,6 +13,9 @@ bool cholesky_factor(double *a, int n);
 /* b [n,m] becomes the x of L L' x = b. */
 void cholesky_solve(const double *l, int n, double *b, int m);
 
+/* The sum over the columns v of b [n,m] of v' a v; a [n,n] is symmetric, of it the lower half is read. */
+double quadratic_form(const double *a, int n, const double *b, int m);
+
 /* a [n,n] += x x', b [n,m] += x y' for one sample x [n], y [m]; of a only the lower half. */
 void normal_add(double *a, double *b, int n, int m, const double *x, const double *y);
 

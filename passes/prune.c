@@ -146,12 +146,13 @@ static void report_groups(const struct prune *p, struct report_section *s)
 	}
 }
 
+/* repaired: NULL: nothing was repaired, or the repair was taken back. */
 static void report_result(const struct prune *p, double before, double after,
-			  const struct prune_error *plain, const struct prune_error *mended)
+			  const struct prune_error *plain, const struct prune_error *repaired)
 {
 	struct report_section *s = report_section(p->c->report, "prune", "structured pruning");
 	const struct calibration *k = p->c->calibration;
-	const struct prune_error *best;
+	const struct prune_error *best = repaired ? repaired : plain;
 
 	report_change(s, "macs", before, after);
 	report_groups(p, s);
@@ -163,7 +164,6 @@ static void report_result(const struct prune *p, double before, double after,
 		return;
 	}
 	report_number(s, "error_without_repair", relative(plain));
-	best = mended ? mended : plain;
 	report_number(s, "error", relative(best));
 	if (best->rows)
 		report_number(s, "agreement", (double)best->agreeing / (double)best->rows);
@@ -197,21 +197,37 @@ static bool emit(struct prune *p)
 	return true;
 }
 
+/* Whether the repair makes the error smaller, else it is taken back. */
+static bool keep_repair(struct prune *p, const struct prune_error *plain,
+			const struct prune_error *repaired)
+{
+	struct report_section *s = report_section(p->c->report, "prune", "structured pruning");
+	bool keep = relative(repaired) <= relative(plain);
+
+	report_text(s, "repair", keep ? "kept" : "taken back");
+	report_number(s, "not_repaired", p->unrepaired);
+	if (keep)
+		return true;
+	report_number(s, "error_with_repair", relative(repaired));
+	diag_add(p->c->diag, DIAG_WARNING, (struct loc){0},
+		 "--prune: the repair was taken back, since it makes the error larger on samples "
+		 "that it was not fitted to (%.4f, without %.4f): give more samples",
+		 relative(repaired), relative(plain));
+	prune_uninstall(p);
+	return false;
+}
+
 /* Emits, measures, repairs, measures again. */
 static bool emit_repaired(struct prune *p, double before)
 {
-	struct prune_error plain = {0}, mended = {0};
+	struct prune_error plain = {0}, repaired = {0};
 	double after = macs_after(p);
 
 	if (!prune_keep_whole(p) || !emit(p) || !prune_measure_error(p, &plain) ||
-	    !prune_repair(p) || !prune_measure_error(p, &mended))
+	    !prune_repair(p) || !prune_measure_error(p, &repaired))
 		return false;
-	if (relative(&mended) > relative(&plain))
-		diag_add(p->c->diag, DIAG_WARNING, (struct loc){0},
-			 "--prune: the repair makes the error larger on samples that it was not "
-			 "fitted to (%.4f, without %.4f): give more samples, or repair=off",
-			 relative(&mended), relative(&plain));
-	report_result(p, before, after, &plain, &mended);
+	report_result(p, before, after, &plain,
+		      keep_repair(p, &plain, &repaired) ? &repaired : NULL);
 	return true;
 }
 

@@ -7,7 +7,7 @@
  *   prune_emit.c    the graph without what was removed
  *   prune_measure.c activations and errors on calibration inputs
  *   prune_blocks.c  blocks of 1x16 weights that become zero
- *   prune_repair.c, prune_install.c   weights that make up for what was removed
+ *   prune_repair.c, prune_fit.c, prune_install.c   weights that make up for what was removed
  *
  * An *element* is an index of an axis of constant size of a value. The elements that can only be removed together
  * are a *unit* (a channel, a neuron, a head); units with elements on the same axes, equally many on each, are a
@@ -72,6 +72,15 @@ struct prune_copy {
 	struct value *copy, *original;
 };
 
+/* What stood where prune_install put repaired weights. */
+struct prune_installed {
+	struct node *weights; /* the constant */
+	void *attrs;
+	struct node *sum; /* the map that adds a number to each output */
+	int operand;      /* the constant of sum that was `bias`; NULL: sum is new */
+	struct value *bias;
+};
+
 struct prune {
 	struct pass_context *c;
 	/* asked for; negative: not */
@@ -106,6 +115,11 @@ struct prune {
 		struct prune_source *at;
 		int count, room;
 	} sources;
+	struct {
+		struct prune_installed *at;
+		int count, room;
+	} installed;
+	int unrepaired; /* contractions for which the repair was no better */
 };
 
 enum {
@@ -181,6 +195,8 @@ bool prune_emit_mask(struct prune *p);
 
 /* n, a contraction, gets these weights, and its result `shift` beside what it gets anyway: f32, in the graph's arena. */
 void prune_install(struct prune *p, struct node *n, const float *weights, const float *shift);
+/* Takes all that back. */
+void prune_uninstall(struct prune *p);
 /* n is a map(%y, const) (a, b) -> a + b with a number for each entry of the last axis: the operand that is the
  * constant. -1: it is not. */
 int prune_bias_operand(const struct node *n, const struct value *y);

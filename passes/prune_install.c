@@ -32,7 +32,9 @@ struct node **prune_find_readers(const struct prune *p)
 	return readers;
 }
 
-static void add_to_bias(struct prune *p, struct node *n, int i, const float *shift, bool only)
+/* The old bias is returned. */
+static struct value *add_to_bias(struct prune *p, struct node *n, int i, const float *shift,
+				 bool only)
 {
 	struct graph *g = p->c->graph;
 	struct builder b = build_before(p->c, n);
@@ -49,10 +51,11 @@ static void add_to_bias(struct prune *p, struct node *n, int i, const float *shi
 		old->name = NULL;
 	}
 	n->in[i] = v;
+	return old;
 }
 
 /* %y' = map(%y, const) (a, b) -> a + b, which all read that read %y. */
-static void add_bias(struct prune *p, struct node *n, const float *shift)
+static struct node *add_bias(struct prune *p, struct node *n, const float *shift)
 {
 	struct value *y = n->out[0], *sum;
 	struct builder b = {p->c->graph, n->parent, n->next, n->loc, p->c->diag};
@@ -63,6 +66,7 @@ static void add_bias(struct prune *p, struct node *n, const float *shift)
 	graph_resolve(p->c->graph);
 	sum->def->in[0] = y;
 	y->forward = NULL;
+	return sum->def;
 }
 
 void prune_install(struct prune *p, struct node *n, const float *weights, const float *shift)
@@ -74,11 +78,41 @@ void prune_install(struct prune *p, struct node *n, const float *weights, const 
 	struct tensor now = {
 		.kind = TENSOR_BYTES, .data = weights, .size = type_bytes_const(&w->out[0]->type)};
 	int bias = reader ? prune_bias_operand(reader, y) : -1;
+	struct prune_installed was = {.weights = w, .attrs = w->attrs};
 
 	attrs->data = arena_copy(g->arena, &now, sizeof(now));
 	w->attrs = attrs;
-	if (bias >= 0)
-		add_to_bias(p, reader, bias, shift, readers[reader->in[bias]->id] == reader);
-	else
-		add_bias(p, n, shift);
+	if (bias >= 0) {
+		was.sum = reader;
+		was.operand = bias;
+		was.bias = add_to_bias(p, reader, bias, shift,
+				       readers[reader->in[bias]->id] == reader);
+	} else {
+		was.sum = add_bias(p, n, shift);
+	}
+	ARENA_PUSH(p->c->scratch, &p->installed, was);
+}
+
+static void take_back(struct prune *p, const struct prune_installed *was)
+{
+	was->weights->attrs = was->attrs;
+	if (was->bias) {
+		struct value *now = was->sum->in[was->operand];
+
+		if (now->name) {
+			was->bias->name = now->name;
+			now->name = NULL;
+		}
+		was->sum->in[was->operand] = was->bias;
+		return;
+	}
+	value_replace(was->sum->out[0], was->sum->in[0]);
+	graph_resolve(p->c->graph);
+	node_remove(was->sum);
+}
+
+void prune_uninstall(struct prune *p)
+{
+	while (p->installed.count)
+		take_back(p, &p->installed.at[--p->installed.count]);
 }

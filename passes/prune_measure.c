@@ -107,14 +107,16 @@ struct value *prune_product(struct prune_run *r, struct value *x, struct value *
 	return n ? n->out[0] : NULL;
 }
 
+bool prune_holds_back(const struct prune *p) { return p->c->calibration->count >= HELD_BACK; }
+
 bool prune_is_fit(const struct prune *p, int sample)
 {
-	return p->c->calibration->count < HELD_BACK || sample % HELD_BACK != HELD_BACK - 1;
+	return !prune_holds_back(p) || sample % HELD_BACK != HELD_BACK - 1;
 }
 
 bool prune_is_held_back(const struct prune *p, int sample)
 {
-	return p->c->calibration->count < HELD_BACK || sample % HELD_BACK == HELD_BACK - 1;
+	return !prune_holds_back(p) || sample % HELD_BACK == HELD_BACK - 1;
 }
 
 /* ---- the error of the outputs ---- */

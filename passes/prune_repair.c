@@ -6,39 +6,30 @@
  *	W', b' = argmin |X W' + b' - T|^2 + ridge |W' - W|^2	W: the weights, less what is gone
  *
  * Since X is what repaired contractions before make, errors do not add up. Of a convolution, X has the window's elements
- * side by side. Where a residual sum follows, T takes in what the other branch is off.
+ * side by side. What is no better on samples that were held back keeps its weights. Where a residual sum follows, T takes in what the other branch is off.
  *
  * X'X and X'T are products that the compiled model makes itself.
  *
  * Source: channel pruning by least squares reconstruction (He et al. 2017, Channel Pruning for Accelerating Very Deep
  * Neural Networks, which also repairs in order and takes residual errors into the target). */
-#include "passes/linalg.h"
+#include "passes/prune_fit.h"
 #include "passes/prune_run.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include <math.h>
 
 enum {
-	RUNS_MAX = 16,           /* about as many */
-	RUN_ELEMENTS = 48 << 20, /* of X'X and X'T in one run */
-	INPUTS_MAX = 4608        /* of a contraction that is repaired */
+	RUNS_MAX = 16, /* about as many */
+	RUN_ELEMENTS =
+		24
+		<< 20, /* of X'X and X'T in one run, of samples to fit to as of those held back */
+	INPUTS_MAX = 4608 /* of a contraction that is repaired */
 };
 
-/* Ridges, of the mean of the diagonal of X'X: at least this, and more when there are few rows for the inputs. */
-static const double ridge = 1e-4, ridge_by_rows = 1e-2;
-
-/* What is repaired, and the sums over rows that it takes. */
-struct fit {
-	struct prune_consumer *consumer;
-	int inputs, outputs;
-	double rows, row_step;   /* row_step: rows in a sample */
-	double *xx, *xt, *x, *t; /* X'X [inputs,inputs], X'T [inputs,outputs], sums of X and T */
-};
-
-/* Those of one run: four probes each, in the order xx, xt, x, t. */
+/* What is repaired in one run: five probes each, in the order xx, xt, x, t, tt. */
 struct batch {
 	struct fit *fits;
 	int count;
+	struct report_table *table;
 };
 
 /* ---- the whole model ---- */
@@ -163,66 +154,24 @@ static bool add_fit(struct prune_run *r, struct node *const *readers, struct fit
 	t = prune_rows(r, t);
 	return prune_run_probe(r, prune_product(r, x, x)) &&
 	       prune_run_probe(r, prune_product(r, x, t)) &&
-	       prune_run_probe(r, prune_sum_rows(r, x)) && prune_run_probe(r, prune_sum_rows(r, t));
+	       prune_run_probe(r, prune_sum_rows(r, x)) &&
+	       prune_run_probe(r, prune_sum_rows(r, t)) &&
+	       prune_run_probe(r, t ? prune_sum_rows(r, add_binary(&r->b, EXPR_MUL, t, t)) : NULL);
 }
 
 static void take_fit(void *self, int sample, int probe, const hone_tensor *t)
 {
+	enum { PROBES = 5 };
 	struct prune_run *r = self;
-	struct fit *f = &((struct batch *)r->self)->fits[probe / 4];
-	double *sums[4] = {f->xx, f->xt, f->x, f->t};
+	struct fit *f = &((struct batch *)r->self)->fits[probe / PROBES];
+	struct fit_sums *s = prune_is_fit(r->p, sample) ? &f->fitted : &f->held;
+	double *sums[PROBES] = {s->xx, s->xt, s->x, s->t, s->tt};
 
-	if (!prune_is_fit(r->p, sample))
-		return;
-	prune_add_to(sums[probe % 4], t);
-	f->rows += probe % 4 ? 0 : f->row_step;
+	prune_add_to(sums[probe % PROBES], t);
+	s->rows += probe % PROBES ? 0 : f->row_step;
 }
 
-/* ---- solutions ---- */
-
-/* x' x and x' t about the means, and the ridge, which pulls to the weights w [inputs,outputs]. */
-static bool center(struct fit *f, const float *w)
-{
-	int k = f->inputs, n = f->outputs;
-	double mean = 0, pull;
-
-	for (int i = 0; i < k; i++)
-		for (int j = 0; j <= i; j++)
-			f->xx[(int64_t)i * k + j] -= f->x[i] * f->x[j] / f->rows;
-	for (int i = 0; i < k; i++)
-		mean += f->xx[(int64_t)i * (k + 1)] / k;
-	pull = mean * (ridge + ridge_by_rows * k / f->rows);
-	for (int i = 0; i < k; i++) {
-		f->xx[(int64_t)i * (k + 1)] += pull;
-		for (int j = 0; j < n; j++)
-			f->xt[(int64_t)i * n + j] +=
-				pull * w[(int64_t)i * n + j] - f->x[i] * f->t[j] / f->rows;
-	}
-	return mean > 0;
-}
-
-/* xt becomes the weights, t what is added to each output. False: the inputs do not vary. */
-static bool solve(struct fit *f, const float *w)
-{
-	int k = f->inputs, n = f->outputs;
-
-	if (!center(f, w))
-		return false;
-	if (f->consumer->cleared) {
-		if (!prune_solve_blocks(f->xx, f->xt, k, n, w))
-			return false;
-	} else {
-		if (!cholesky_factor(f->xx, k))
-			return false;
-		cholesky_solve(f->xx, k, f->xt, n);
-	}
-	for (int i = 0; i < k; i++)
-		for (int j = 0; j < n; j++)
-			f->t[j] -= f->x[i] * f->xt[(int64_t)i * n + j];
-	for (int j = 0; j < n; j++)
-		f->t[j] /= f->rows;
-	return true;
-}
+/* ---- results ---- */
 
 /* Weights of which blocks are zero stand in the node from now on. */
 static struct value *take_cleared(struct prune_consumer *c)
@@ -232,22 +181,37 @@ static struct value *take_cleared(struct prune_consumer *c)
 	return c->node->in[1];
 }
 
-static void finish(struct prune *p, struct fit *f)
+static void report(struct prune *p, struct report_table *table, const struct fit *f,
+		   const struct fit_error *e, bool is_better)
+{
+	const struct value *y = f->consumer->node->out[0];
+
+	report_row(table, (struct report_cell[]){{.text = y->name ? y->name : "?"},
+						 {.number = f->inputs},
+						 {.number = f->held.xx ? e->before : NAN},
+						 {.number = f->held.xx ? e->after : NAN},
+						 {.text = is_better ? "yes" : "no"}});
+	p->unrepaired += !is_better;
+}
+
+/* The solution becomes the weights, unless it is worse on the samples that were held back. */
+static void finish(struct prune *p, struct fit *f, struct report_table *table)
 {
 	const struct value *w = take_cleared(f->consumer);
 	int64_t count = type_count_const(&w->type);
 	const float *from = tensor_bytes(value_const(w), DT_F32, count, p->c->scratch);
-	float *to, *shift;
+	float *to = arena_copy(p->c->graph->arena, from, (size_t)count * sizeof(*to));
+	float *shift = ARENA_ARRAY(p->c->graph->arena, float, f->outputs);
+	struct fit_error e;
+	bool is_better;
 
-	if (!solve(f, from))
+	if (!fit_solve(f, to, shift))
 		return;
-	to = ARENA_ARRAY(p->c->graph->arena, float, count);
-	shift = ARENA_ARRAY(p->c->graph->arena, float, f->outputs);
-	for (int64_t i = 0; i < count; i++)
-		to[i] = (float)f->xt[i];
-	for (int i = 0; i < f->outputs; i++)
-		shift[i] = (float)f->t[i];
-	prune_install(p, f->consumer->node, to, shift);
+	e = fit_judge(f, from, to, shift);
+	is_better = e.after < e.before;
+	report(p, table, f, &e, is_better);
+	if (is_better)
+		prune_install(p, f->consumer->node, to, shift);
 }
 
 /* ---- all together ---- */
@@ -264,22 +228,6 @@ static bool open_fit(struct prune_consumer *c, struct fit *f)
 	return true;
 }
 
-static void allocate(struct fit *f)
-{
-	f->xx = prune_numbers((int64_t)f->inputs * f->inputs, sizeof(double));
-	f->xt = prune_numbers((int64_t)f->inputs * f->outputs, sizeof(double));
-	f->x = prune_numbers(f->inputs, sizeof(double));
-	f->t = prune_numbers(f->outputs, sizeof(double));
-}
-
-static void release(struct fit *f)
-{
-	free(f->xx);
-	free(f->xt);
-	free(f->x);
-	free(f->t);
-}
-
 static bool repair_batch(struct prune *p, struct batch *b)
 {
 	struct prune_run r = prune_run_begin(p, b);
@@ -287,15 +235,15 @@ static bool repair_batch(struct prune *p, struct batch *b)
 	bool ok = true;
 
 	for (int i = 0; i < b->count; i++) {
-		allocate(&b->fits[i]);
+		fit_allocate(&b->fits[i], prune_holds_back(p));
 		ok = ok && add_fit(&r, readers, &b->fits[i]);
 	}
 	ok = ok && prune_run_all(&r, take_fit);
 	prune_run_end(&r);
 	for (int i = 0; i < b->count; i++) {
 		if (ok)
-			finish(p, &b->fits[i]);
-		release(&b->fits[i]);
+			finish(p, &b->fits[i], b->table);
+		fit_release(&b->fits[i]);
 	}
 	return ok;
 }
@@ -319,9 +267,19 @@ static void give_back(struct prune_consumer *c)
 		c->node->in[1] = c->uncleared;
 }
 
+static struct report_table *open_table(struct prune *p)
+{
+	static const char *const columns[] = {"layer", "inputs",   "error_without_repair",
+					      "error", "repaired", NULL};
+
+	return report_table(report_section(p->c->report, "prune", "structured pruning"),
+			    REPORT_TABLE, "repair_of_layers", columns);
+}
+
 bool prune_repair(struct prune *p)
 {
 	struct fit *fits = ARENA_ARRAY(p->c->scratch, struct fit, p->consumers.count + 1);
+	struct report_table *table = open_table(p);
 	const struct node *skipped = NULL;
 	int count = 0, share;
 
@@ -341,7 +299,7 @@ bool prune_repair(struct prune *p)
 			 INPUTS_MAX);
 	share = (count + RUNS_MAX - 1) / RUNS_MAX;
 	for (int at = 0; at < count;) {
-		struct batch b = {.fits = fits + at};
+		struct batch b = {.fits = fits + at, .table = table};
 		int64_t elements = 0;
 
 		while (at + b.count < count && b.count < share &&

@@ -34,6 +34,8 @@ struct value *prune_product(struct prune_run *r, struct value *x, struct value *
 /* Whether a sample is one to fit on, or one to measure the error on; all are both where there are few. */
 bool prune_is_fit(const struct prune *p, int sample);
 bool prune_is_held_back(const struct prune *p, int sample);
+/* Whether there are samples for each alone. */
+bool prune_holds_back(const struct prune *p);
 
 /* sum[i] += t[i]; t is f32. */
 void prune_add_to(double *sum, const hone_tensor *t);

@@ -114,6 +114,38 @@ def coarse_budget(folder):
     gives(folder, "leaves 0.500", "macs=0.4", path)
 
 
+def taken_back(folder):
+    """Of four hidden neurons two go: one that is always 1, and one of two that are equal on the samples that the repair is fitted to,
+    but not on every fourth, which are held back. Making up for the former is right on all samples, for the latter not."""
+    random = np.random.default_rng(1)
+    x = random.random((16, 4)).astype(np.float32)
+    x[:, 1], x[:, 2] = x[:, 0], 1
+    x[3::4, 0] = 0.8 + 0.2 * x[3::4, 0]
+    x[3::4, 1] = 1 - x[3::4, 0]
+    np.save(folder + "/x.npy", x)
+    for weights, result, repair, unrepaired in (
+            ("f32[4,1] = const [1, 1, 0.1, 1]", "", "kept", 1),  # of the layer: it is worse
+            ("f32[4,2] = const [0, 1, 0, 1, 10, 0, 1, 1]", "slice", "taken back", 0)):  # what is better is not an output
+        columns = weights[6]
+        with open(folder + "/back.hir", "w") as file:
+            file.write("func @f(%x: f32[N,4]) -> (%y: f32[N,1]) {\n"
+                       "  %v: f32[4,4] = const [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]\n"
+                       f"  %w: {weights}\n"
+                       "  %a: f32[N,4] = matmul(%x, %v)\n  %h: f32[N,4] = map(%a) (a: f32) -> max(a, 0.0)\n" +
+                       (f"  %z: f32[N,{columns}] = matmul(%h, %w)\n  %y: f32[N,1] = slice(%z) {{at=[0,1], size=[N,1]}}\n" if result
+                        else "  %y: f32[N,1] = matmul(%h, %w)\n") + "  return %y\n}\n")
+        options = ("--calibrate", folder + "/x.npy", "--report", folder + "/report.json")
+        repaired = compiled(folder, folder + "/back.hir", "--prune", "ffn=0.5", *options)
+        with open(folder + "/report.json") as file:
+            report = json.load(file)["prune"]
+        plain = compiled(folder, folder + "/back.hir", "--prune", "ffn=0.5,repair=off", *options)
+        check(f"a repair that is worse: {report}", report["repair"] == repair and report["not_repaired"] == unrepaired
+              and report["error"] == report["error_without_repair"])
+        check("a layer's own errors", (report["repair_of_layers"][0]["error"] < report["repair_of_layers"][0]["error_without_repair"])
+              == (repair == "taken back") and report["repair_of_layers"][0]["inputs"] == 2)
+        check("the same as without", np.array_equal(repaired(x)[0], plain(x)[0]))
+
+
 def same_bytes(folder):
     texts = []
     for i in range(2):
@@ -148,6 +180,7 @@ with tempfile.TemporaryDirectory() as folder:
     accuracy(folder)
     budgets(folder)
     coarse_budget(folder)
+    taken_back(folder)
     same_bytes(folder)
     for name, asks in (("digits", ["channels=0.5", "macs=0.5"]), ("glyphs", ["heads=0.5", "0.25", "macs=0.6"]),
                        ("language", ["ffn=0.5", "heads=0.25,ffn=0.75", "macs=0.5"])):
