@@ -50,7 +50,7 @@ struct value *import_tensor(struct site *s, const struct onnx_tensor *t)
 	struct tensor data = {.kind = TENSOR_BYTES,
 			      .data = t->size ? t->data : none,
 			      .size = (int64_t)t->size,
-			      .mapped = t->mapped};
+			      .mapped = t->mapped ? t->data : NULL};
 	return add_const(s->b, &full, &data);
 }
 

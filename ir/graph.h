@@ -41,7 +41,9 @@ struct tensor {
 	enum tensor_kind kind;
 	const void *data;
 	int64_t size; /* bytes of data */
-	bool mapped; /* data lies in a private mapping of a file that nobody writes to: see tensor_rest */
+	const void *
+		mapped; /* data itself, if it lies in a private mapping of a file that nobody writes to: see tensor_rest.
+			     * A tensor that is given other data is no longer mapped. */
 	union scalar splat;
 	uint64_t seed;
 };

@@ -112,7 +112,7 @@ void tensor_rest(const struct tensor *t)
 		  end = (from + (uintptr_t)t->size) / page * page;
 
 	from = (from + page - 1) / page * page;
-	if (t->mapped && from < end)
+	if (t->mapped && t->mapped == t->data && from < end)
 		madvise((void *)from, end - from, MADV_DONTNEED);
 }
 

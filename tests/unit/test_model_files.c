@@ -113,7 +113,7 @@ static void a_mapped_tensor_at_rest_takes_no_memory_and_keeps_its_bytes(void **s
 	write_file("/tmp", path + strlen("/tmp/"), m.at, m.size);
 	assert_true(model_read(path, NULL, &arena, &model, &d));
 	rests.data = model->graph.initializers[0].data;
-	rests.mapped = model->graph.initializers[0].mapped;
+	rests.mapped = model->graph.initializers[0].mapped ? rests.data : NULL;
 	assert_memory_equal(rests.data, bytes, BYTES);
 	before = file_pages();
 	tensor_rest(&rests);
@@ -134,7 +134,10 @@ static void a_tensor_in_memory_of_its_own_keeps_its_bytes_at_rest(void **state)
 	memset(bytes, 42, BYTES);
 	put_data(&t, 9, bytes, BYTES);
 	read = read_back(&t);
-	tensor_rest(&(struct tensor){TENSOR_BYTES, read->data, BYTES, .mapped = read->mapped});
+	assert_false(read->mapped);
+	tensor_rest(&(struct tensor){TENSOR_BYTES, read->data, BYTES});
+	assert_memory_equal(read->data, bytes, BYTES);
+	tensor_rest(&(struct tensor){TENSOR_BYTES, bytes, BYTES, .mapped = "where it was before"});
 	assert_memory_equal(read->data, bytes, BYTES);
 }
 
