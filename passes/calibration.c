@@ -1,6 +1,6 @@
 /* calibration.c: the graph run on samples, with probes. */
 #include "passes/calibration.h"
-#include "passes/passes.h"
+#include "passes/patterns.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -105,30 +105,11 @@ int64_t *calibration_symbols(const struct calibration *k, const struct graph *g,
 
 /* ---- running ---- */
 
-/* What of a graph is set aside while its copy runs: both share dims, expressions and constants. */
-static void restore(struct graph *g, const struct graph *saved)
-{
-	g->body = saved->body;
-	g->requires.at = saved->requires.at;
-	g->requires.count = saved->requires.count;
-	g->requires.room = saved->requires.room;
-	g->input_names = saved->input_names;
-	g->output_names = saved->output_names;
-}
-
-/* A copy of the body whose results are the probes. */
-static bool copy_body(struct pass_context *c, const struct region *from, int count,
-		      struct value *const *probes)
+bool body_copy(struct pass_context *c, const struct region *from, struct value **map)
 {
 	struct graph *g = c->graph;
-	struct value **map = ARENA_ARRAY(c->scratch, struct value *, g->value_count + 1);
-	struct value **results = ARENA_ARRAY(c->scratch, struct value *, count);
-	const char **names = ARENA_ARRAY(g->arena, const char *, count);
-	struct builder b = {.graph = g, .diag = c->diag};
+	struct builder b = {.graph = g, .region = g->body, .diag = c->diag};
 
-	g->body = b.region = region_new(g);
-	g->requires.at = NULL;
-	g->requires.count = g->requires.room = 0;
 	for (int i = 0; i < from->param_count; i++)
 		map[from->params[i]->id] =
 			region_param(g, g->body, from->params[i]->name, &from->params[i]->type);
@@ -136,6 +117,20 @@ static bool copy_body(struct pass_context *c, const struct region *from, int cou
 		if (n->symbol_count || !node_clone(&b, n, map))
 			return diag_add(c->diag, DIAG_UNSUPPORTED, n->loc,
 					"calibration of a model with %s", op_table[n->op].name);
+	return true;
+}
+
+/* A copy of the body whose results are the probes. */
+static bool copy_probed(struct pass_context *c, const struct region *from, int count,
+			struct value *const *probes)
+{
+	struct graph *g = c->graph;
+	struct value **map = ARENA_ARRAY(c->scratch, struct value *, g->value_count + 1);
+	struct value **results = ARENA_ARRAY(c->scratch, struct value *, count);
+	const char **names = ARENA_ARRAY(g->arena, const char *, count);
+
+	if (!body_copy(c, from, map))
+		return false;
 	for (int i = 0; i < count; i++) {
 		results[i] = map[probes[i]->id];
 		names[i] = "probe";
@@ -144,32 +139,109 @@ static bool copy_body(struct pass_context *c, const struct region *from, int cou
 	return true;
 }
 
-static void draw(const struct calibration *k, int done)
+static void draw(const struct calibration *k, const char *what, int done, int count)
 {
 	enum { WIDTH = 40 };
 	char bar[WIDTH + 1];
 
-	if (!k->progress || (done % (k->count / 100 + 1) && done != k->count))
+	if (!k->progress || (done % (count / 100 + 1) && done != count))
 		return;
 	for (int i = 0; i < WIDTH; i++)
-		bar[i] = i * (int64_t)k->count < (int64_t)done * WIDTH ? '#' : '.';
+		bar[i] = i * (int64_t)count < (int64_t)done * WIDTH ? '#' : '.';
 	bar[WIDTH] = 0;
-	fprintf(stderr, "\rcalibrating [%s] %d/%d%s", bar, done, k->count,
-		done == k->count ? "\n" : "");
+	fprintf(stderr, "\r%s [%s] %d/%d%s", what, bar, done, count, done == count ? "\n" : "");
 }
 
-static bool run_sample(const struct calibration *k, struct engine_program *p, const struct graph *g,
-		       int sample, int count, hone_tensor *in, hone_tensor *out, struct diag *d)
+struct calibration_run {
+	struct pass_context *c;
+	struct engine_program *program;
+	int count; /* of outputs */
+	hone_tensor *in, *out;
+};
+
+static bool begin(struct calibration_run *r, struct pass_context *c)
 {
-	for (int i = 0; i < g->body->param_count; i++) {
-		in[i] = k->inputs[i];
-		in[i].size = in[i].size / k->count;
-		in[i].dims[0] /= k->count;
-		in[i].data = (char *)k->inputs[i].data + sample * in[i].size;
-	}
-	memset(out, 0, (size_t)count * sizeof(*out));
-	return k->engine->run(p, in, out, NULL, NULL, d);
+	struct engine *e = c->calibration->engine;
+
+	r->c = c;
+	r->count = c->graph->body->result_count;
+	r->in = ARENA_ARRAY(c->scratch, hone_tensor, c->graph->body->param_count);
+	r->out = ARENA_ARRAY(c->scratch, hone_tensor, r->count);
+	r->program = e->compile(e, c->graph, 0, NULL, c->diag);
+	return r->program != NULL;
 }
+
+static void end(struct calibration_run *r)
+{
+	if (r->program)
+		r->c->calibration->engine->release(r->program);
+}
+
+/* fn NULL: the results are dropped. */
+static bool run_sample(struct calibration_run *r, int sample, calibration_fn *fn, void *self)
+{
+	const struct calibration *k = r->c->calibration;
+	bool ok;
+
+	for (int i = 0; i < r->c->graph->body->param_count; i++) {
+		r->in[i] = k->inputs[i];
+		r->in[i].size /= k->count;
+		r->in[i].dims[0] /= k->count;
+		r->in[i].data = (char *)k->inputs[i].data + sample * r->in[i].size;
+	}
+	memset(r->out, 0, (size_t)r->count * sizeof(*r->out));
+	ok = k->engine->run(r->program, r->in, r->out, NULL, NULL, r->c->diag);
+	for (int i = 0; i < r->count; i++) {
+		if (ok && fn)
+			fn(self, sample, i, &r->out[i]);
+		free(r->out[i].data);
+	}
+	return ok;
+}
+
+static bool run_all(struct pass_context *c, calibration_fn *fn, void *self)
+{
+	const struct calibration *k = c->calibration;
+	struct calibration_run r;
+	bool ok = begin(&r, c);
+
+	for (int i = 0; ok && i < k->count; i++) {
+		ok = run_sample(&r, i, fn, self);
+		if (ok)
+			draw(k, "calibrating", i + 1, k->count);
+	}
+	end(&r);
+	return ok;
+}
+
+/* The rest of the pipeline, so that the copy runs as the result will. */
+static bool arrange(struct pass_context *c)
+{
+	static const char rest[] =
+		"canonicalize,fold_constants,dead_code,integer_products,layout,canonicalize,fold_"
+		"constants,"
+		"common_subexpressions,dead_code,fuse_patterns,split_rows,fold_constants,"
+		"canonicalize,common_subexpressions,dead_code,group";
+	struct pipeline_options o = {.passes = rest};
+
+	return pipeline_run(c->graph, &o, &interpreter, c->diag);
+}
+
+bool calibration_run(struct pass_context *c, int probe_count, struct value *const *probes,
+		     calibration_fn *fn, void *self)
+{
+	struct graph saved = body_set_aside(c->graph);
+	bool ok = copy_probed(c, saved.body, probe_count, probes) && arrange(c) &&
+		  run_all(c, fn, self);
+
+	body_restore(c->graph, &saved);
+	return ok;
+}
+
+/* ---- times ---- */
+
+enum { ROUNDS = 10, LEAST_ROUNDS = 3, REPEATS = 3 };
+static const double MOST_MS = 20e3;
 
 static double now_ms(void)
 {
@@ -179,50 +251,59 @@ static double now_ms(void)
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-static bool run_all(struct pass_context *c, int count, calibration_fn *fn, void *self,
-		    double *mean_ms)
+/* The least time of a few runs with the parameter at 1. The first is not counted: it sets up what the parameter changes. */
+static bool time_one(struct calibration_run *r, const char *param, int sample, double *ms)
 {
-	const struct calibration *k = c->calibration;
-	struct engine_program *p = k->engine->compile(k->engine, c->graph, 0, NULL, c->diag);
-	hone_tensor *in = ARENA_ARRAY(c->scratch, hone_tensor, c->graph->body->param_count);
-	hone_tensor *out = ARENA_ARRAY(c->scratch, hone_tensor, count);
-	double ms = 0;
-	bool ok = p != NULL;
+	struct engine *e = r->c->calibration->engine;
+	bool ok;
 
-	for (int i = 0; ok && i < k->count; i++) {
+	if (param && !e->set_param(r->program, param, 1))
+		return diag_add(r->c->diag, DIAG_INTERNAL, (struct loc){0},
+				"there is no parameter %s to time", param);
+	ok = run_sample(r, sample, NULL, NULL);
+	for (int i = 0; ok && i < REPEATS; i++) {
 		double start = now_ms();
 
-		ok = run_sample(k, p, c->graph, i, count, in, out, c->diag);
-		ms += now_ms() - start;
-		for (int j = 0; j < count; j++) {
-			if (ok)
-				fn(self, i, j, &out[j]);
-			free(out[j].data);
-		}
-		if (ok)
-			draw(k, i + 1);
+		ok = run_sample(r, sample, NULL, NULL);
+		*ms = fmin(*ms, now_ms() - start);
 	}
-	if (p)
-		k->engine->release(p);
-	if (mean_ms)
-		*mean_ms = ms / k->count;
+	if (param)
+		e->set_param(r->program, param, 0);
 	return ok;
 }
 
-bool calibration_run(struct pass_context *c, int probe_count, struct value *const *probes,
-		     calibration_fn *fn, void *self, double *mean_ms)
+/* Rounds take turns, so that the machine's pace is the same for all parameters. */
+static bool time_all(struct pass_context *c, int count, const char *const *params, double *ms)
 {
-	static const char rest[] =
-		"canonicalize,fold_constants,dead_code,integer_products,layout,canonicalize,fold_"
-		"constants,"
-		"common_subexpressions,dead_code,fuse_patterns,split_rows,fold_constants,"
-		"canonicalize,common_subexpressions,dead_code,group";
-	struct graph saved = *c->graph;
-	struct pipeline_options o = {.passes = rest};
-	bool ok = copy_body(c, saved.body, probe_count, probes) &&
-		  pipeline_run(c->graph, &o, &interpreter, c->diag) &&
-		  run_all(c, probe_count, fn, self, mean_ms);
+	const struct calibration *k = c->calibration;
+	struct calibration_run r;
+	double start;
+	int rounds = 0;
+	bool ok = begin(&r, c);
 
-	restore(c->graph, &saved);
+	for (int i = 0; i < count; i++)
+		ms[i] = INFINITY;
+	start = now_ms();
+	while (ok && rounds < ROUNDS && (rounds < LEAST_ROUNDS || now_ms() - start < MOST_MS)) {
+		int sample = (int)((int64_t)rounds * k->count / ROUNDS);
+
+		for (int i = 0; ok && i < count; i++)
+			ok = time_one(&r, params[i], sample, &ms[i]);
+		rounds++;
+		draw(k, "timing", rounds, ROUNDS);
+	}
+	if (ok && k->progress && rounds < ROUNDS)
+		fputc('\n', stderr);
+	end(&r);
+	return ok;
+}
+
+bool calibration_time(struct pass_context *c, int count, const char *const *params, double *ms)
+{
+	struct graph saved = body_set_aside(c->graph);
+	bool ok = copy_probed(c, saved.body, saved.body->result_count, saved.body->results) &&
+		  arrange(c) && time_all(c, count, params, ms);
+
+	body_restore(c->graph, &saved);
 	return ok;
 }

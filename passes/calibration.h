@@ -28,9 +28,15 @@ typedef void calibration_fn(void *self, int sample, int probe, const hone_tensor
 
 /* Runs the graph on all samples, one after the other, and calls fn for each probe: a value of the function's
  * body. A copy of the graph goes through the rest of the pipeline first, so that it runs as fast as the
- * result will; the graph itself is not changed. mean_ms: gets the mean time of a run, in milliseconds, or NULL. False:
- * reported. */
+ * result will; the graph itself is not changed. False: reported. */
 bool calibration_run(struct pass_context *c, int probe_count, struct value *const *probes,
-		     calibration_fn *fn, void *self, double *mean_ms);
+		     calibration_fn *fn, void *self);
+
+/* Times the graph, copied and arranged like that: ms[i] is the least time, over a few samples, of a run with the
+ * parameter params[i] at 1 (NULL: none) and the others as they are. False: reported. */
+bool calibration_time(struct pass_context *c, int count, const char *const *params, double *ms);
+
+/* Copies `from` to the end of the graph's body; map[value id] gets what became of its values. False: reported. */
+bool body_copy(struct pass_context *c, const struct region *from, struct value **map);
 
 #endif

@@ -102,7 +102,7 @@ static void print_result(const struct exits *x)
 
 static void report_result(const struct exits *x)
 {
-	static const char *const columns[] = {"at", "macs", "threshold", NULL};
+	static const char *const columns[] = {"at", "macs", "exit_latency", "threshold", NULL};
 	struct report_section *s = report_section(x->c->report, "early_exit", "early exit");
 	struct report_table *t = report_table(s, REPORT_TABLE, "exits", columns);
 
@@ -110,15 +110,21 @@ static void report_result(const struct exits *x)
 	report_number(s, "agreement", x->agreement);
 	report_number(s, "at_least", x->bound);
 	report_change(s, "macs", x->work, x->work * x->mean_work);
-	for (int i = 0; i < x->cut_count; i++)
-		report_row(t, (struct report_cell[]){{.text = cut_name(&x->cuts[i])},
-						     {.number = x->cuts[i].work},
-						     {.number = x->cuts[i].threshold}});
+	for (int i = 0; i < x->cut_count; i++) {
+		const struct cut *cut = &x->cuts[i];
+
+		report_row(t, (struct report_cell[]){
+				      {.text = cut_name(cut)},
+				      {.number = cut->work},
+				      {.number = (cut->answer_ms + cut->keep_ms) / x->ms},
+				      {.number = cut->threshold}});
+	}
 }
 
 bool pass_early_exit(struct pass_context *c)
 {
 	struct exits x = {.c = c};
+	struct emission to = {NULL};
 	struct value **old; /* outputs */
 	const char **old_names;
 	int old_count;
@@ -137,11 +143,14 @@ bool pass_early_exit(struct pass_context *c)
 	if (!pass_dead_code(c) || (x.head_names && !exits_take_heads(&x)) || !exits_find(&x) ||
 	    !exits_fit(&x))
 		return false;
+	/* copies make new values, which have no entries */
+	to.map = ARENA_ARRAY(c->scratch, struct value *, x.value_count + 1);
 	if (!x.cut_count)
 		graph_set_outputs(c->graph, old_count, old, old_names);
 	if (x.cut_count) {
-		if (!exits_emit(&x))
+		if (!exits_emit(&x, &to))
 			return false;
+		c->changes += x.cut_count;
 		print_result(&x);
 		report_result(&x);
 	}

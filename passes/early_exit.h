@@ -2,8 +2,10 @@
  *   early_exit.c        options, and the order of the steps
  *   early_exit_trunk.c  where the model can be cut, and the proof that it can
  *   early_exit_heads.c  exits that the model has: auxiliary outputs
+ *   early_exit_feature.c  what a fitted head reads
  *   early_exit_fit.c    heads and thresholds, from calibration inputs
- *   early_exit_emit.c   the graph with exits */
+ *   early_exit_emit.c   the graph with exits
+ *   early_exit_time.c   how long each part of it takes, for the report */
 #ifndef PASSES_EARLY_EXIT_H
 #define PASSES_EARLY_EXIT_H
 
@@ -40,7 +42,9 @@ struct cut {
 	float *bias;     /* [C] */
 	float *logits;   /* [samples,C], of the head */
 	double threshold;
-	double ms; /* measured time of a sample up to its features, for the report */
+	/* measured times of a sample in ms, for the report: of the model up to here; of the head, its confidence and
+	 * answer; and of compaction of what goes on */
+	double ms, answer_ms, keep_ms;
 };
 
 struct exits {
@@ -55,6 +59,8 @@ struct exits {
 	struct head heads[CUTS_MAX];
 	int head_count;
 	bool *is_aside;       /* by value id: only heads are made of it; NULL: nothing is */
+	struct value *answer; /* [N,C], the output */
+	const char *answer_name;
 	struct value *logits; /* [N,C]: what heads imitate */
 	bool softmax;         /* the output is the softmax of the logits */
 	int classes;
@@ -62,7 +68,9 @@ struct exits {
 	struct node **nodes;         /* of the body, by position */
 	int node_count, value_count; /* as they were before the pass added any */
 	double work;                 /* multiply-adds of one sample */
-	double ms;                   /* measured time of one, for the report */
+	double ms,
+		answer_ms; /* measured time of one, and of the confidence of the answer at its end, for the
+				 report */
 	struct cut cuts[CUTS_MAX];
 	int cut_count;
 	/* measured */
@@ -102,7 +110,19 @@ struct value *exits_copy_head(const struct exits *x, struct builder *b, const st
  * warning says why. */
 bool exits_fit(struct exits *x);
 
-/* Rewrites the graph. False: reported. */
-bool exits_emit(struct exits *x);
+/* Where exits are added: to the end of the body of the graph. */
+struct emission {
+	struct value **map; /* by value id: what stands for it there; NULL: itself */
+	const char *const
+		*stop_names; /* NULL, or to be timed: names of parameters that end a run where they
+			       are 1: at each cut before the head, after the answer and (a symbolic batch) after
+			       compaction, and before the answer of the model */
+	int stop_count;      /* how many were used */
+};
+/* Sets the outputs. False: reported. */
+bool exits_emit(struct exits *x, struct emission *to);
+
+/* Measures the times of cuts and of the model. False: reported. */
+bool exits_time(struct exits *x);
 
 #endif

@@ -4,7 +4,8 @@
  *   keep = nonzero(!(confidence >= threshold)) dims(K <= rows so far)
  *   return_if K == 0 (y, index, confidence)
  *   rows and every value that is read later = gather(.., keep)
- * and what follows the cut is copied for K rows. A model of batch 1 needs none of the scatters and gathers. */
+ * and what follows the cut is copied for K rows. A model of batch 1 needs none of the scatters and gathers.
+ * To be timed (early_exit_time.c), all rows are kept, and where to return is a parameter. */
 #include "passes/early_exit.h"
 
 #include "ir/attr_rows.h"
@@ -56,107 +57,6 @@ struct node *exits_copy(const struct exits *x, struct builder *b, const struct n
 	for (int i = 0; copy && i < n->out_count; i++)
 		map[n->out[i]->id] = copy->out[i];
 	return copy;
-}
-
-/* ---- features ---- */
-
-static int position_of(const struct exits *x, const struct node *n)
-{
-	for (int i = 0; i < x->node_count; i++)
-		if (x->nodes[i] == n)
-			return i;
-	return -1;
-}
-
-/* What the contraction that makes the logits reads. */
-static struct value *model_feature(const struct exits *x)
-{
-	for (int i = x->node_count - 1; i >= 0; i--)
-		if (x->nodes[i]->op == OP_matmul)
-			return x->nodes[i]->in[0];
-	return NULL;
-}
-
-/* The model's own norm and pooling, applied to h instead of the value after the last block. NULL: not possible. */
-static struct value *own_feature(const struct exits *x, struct builder *b, const struct cut *cut,
-				 struct value *h, dim symbol, struct value **map)
-{
-	struct value **mine = ARENA_ARRAY(x->c->scratch, struct value *, x->value_count + 1);
-	int start = position_of(x, cut->last->def), end;
-	struct value *feature = model_feature(x);
-
-	end = feature && feature->def ? position_of(x, feature->def) : -1;
-	if (start < 0 || end <= start || feature->type.rank != 2)
-		return NULL;
-	memcpy(mine, map, (size_t)x->value_count * sizeof(*mine));
-	mine[cut->last->id] = h;
-	for (int i = start + 1; i <= end; i++) {
-		const struct node *n = x->nodes[i];
-
-		if ((exits_is_batched(x, n->out[0]) || x->batch->kind != DIM_SYMBOL) &&
-		    n->op != OP_const && !exits_copy(x, b, n, symbol, mine))
-			return NULL;
-	}
-	return mine[feature->id];
-}
-
-/* The axis of channels of [N,..]: the last; of an image that is turned to channels-last when it is read, 1. */
-static int channel_axis(const struct exits *x, const struct value *h)
-{
-	for (int i = 0; h->type.rank == 4 && i < x->node_count; i++) {
-		const struct node *n = x->nodes[i];
-
-		if (n->in_count && n->in[0] == h && n->op == OP_transpose &&
-		    ATTRS_OF(transpose, n)->perm.at[3] == 1)
-			return 1;
-	}
-	return h->type.rank - 1;
-}
-
-/* Means over positions, and for tokens [N,T,D] also the first one's values: [N,D] or [N,2D]. */
-static struct value *mean_feature(const struct exits *x, struct builder *b, const struct cut *cut,
-				  struct value *h)
-{
-	struct dim_pool *p = &x->c->graph->dims;
-	int channels = channel_axis(x, cut->value), rank = h->type.rank, count = 0;
-	int64_t axes[HONE_MAX_RANK];
-	dim at[HONE_MAX_RANK], size[HONE_MAX_RANK],
-		flat[2] = {h->type.dims[0], h->type.dims[channels]};
-	dim length = dim_const(p, 1);
-	struct value *in[2], *parts[2];
-
-	if (rank == 2)
-		return h;
-	for (int i = 0; i < rank; i++) {
-		at[i] = dim_const(p, 0);
-		size[i] = i == 0 || i == channels ? h->type.dims[i] : dim_const(p, 1);
-		if (i == 0 || i == channels)
-			continue;
-		axes[count++] = i;
-		length = dim_mul(p, length, h->type.dims[i]);
-	}
-	in[0] = add_reduce(b, REDUCE_SUM, h, count, axes, false);
-	in[1] = add_cast(b, add_shape(b, 1, &length), DT_F32);
-	parts[0] = add_map_text(b, "(a, n) -> a / n", DT_NONE, 2, in, 0, NULL);
-	if (rank != 3)
-		return parts[0];
-	parts[1] = add_reshape(b, add_slice(b, h, at, size, NULL), 2, flat);
-	return add_concat(b, 1, 2, parts);
-}
-
-/* Heads are fitted to f32, also where the model rounds what it multiplies. */
-static struct value *as_f32(struct builder *b, struct value *v)
-{
-	return v->type.dtype == DT_F32 ? v : add_cast(b, v, DT_F32);
-}
-
-struct value *exits_feature(const struct exits *x, struct builder *b, const struct cut *cut,
-			    struct value *h, dim symbol, struct value **map)
-{
-	struct value *v = cut->last ? own_feature(x, b, cut, h, symbol, map)
-				    : mean_feature(x, b, cut, as_f32(b, h));
-
-	return v ? as_f32(b, v) : NULL;
 }
 
 /* ---- heads and rules ---- */
@@ -225,6 +125,7 @@ struct rows {
 	struct value *winner,
 		*streak; /* patience: the last head's class, heads in a row that said so */
 	struct value *y, *index, *confidence; /* of all rows; NULL before the first exit */
+	struct emission *to;
 };
 
 static struct value *add_patience(struct exits *x, struct builder *b, struct rows *r,
@@ -294,12 +195,9 @@ static bool answer(struct exits *x, struct builder *b, struct rows *r, struct va
 	return r->y && r->index && r->confidence;
 }
 
-static struct value *add_threshold(struct exits *x, struct builder *b, int index, double initial)
+static struct value *add_param(struct builder *b, const char *name, double initial)
 {
-	struct attrs_param attrs = {
-		.name = arena_printf(x->c->graph->arena, "exit.%d.threshold", index),
-		.initial = initial,
-		.type = DT_F32};
+	struct attrs_param attrs = {.name = name, .initial = initial, .type = DT_F32};
 	struct node *n = graph_add(b, &(struct node_spec){.op = OP_param, .attrs = &attrs});
 
 	return n ? n->out[0] : NULL;
@@ -311,6 +209,18 @@ static bool add_return(struct builder *b, const struct rows *r, struct value *st
 
 	return stop &&
 	       graph_add(b, &(struct node_spec){.op = OP_return_if, .in_count = 4, .in = in});
+}
+
+/* Where a timed run may end. */
+static bool add_stop(struct builder *b, struct rows *r)
+{
+	struct emission *to = r->to;
+	struct value *on;
+
+	if (!to->stop_names)
+		return true;
+	on = add_param(b, to->stop_names[to->stop_count++], 0);
+	return add_return(b, r, add_map_text(b, "(s) -> s > 0.5", DT_NONE, 1, &on, 0, NULL));
 }
 
 static struct value *keep_rows(struct builder *b, struct value *v, struct value *keep)
@@ -334,8 +244,11 @@ static struct value *keep_value(struct exits *x, struct builder *b, const struct
 
 	if (v->type.dims[0] == x->batch)
 		return keep_rows(b, now, keep);
-	if (rank >= HONE_MAX_RANK)
+	if (rank >= HONE_MAX_RANK) {
+		diag_add(x->c->diag, DIAG_UNSUPPORTED, v->def ? v->def->loc : (struct loc){0},
+			 "--early-exit: rows of a value of rank %d cannot be told apart", rank);
 		return NULL;
+	}
 	dims[0] = r->symbol;
 	dims[1] = exits_rows(x, v->type.dims[0], dim_const(p, 1));
 	for (int j = 1; j < rank; j++)
@@ -385,45 +298,67 @@ static bool keep_live(struct exits *x, struct builder *b, struct rows *r, int in
 	return true;
 }
 
+/* Which rows stay, as a new symbol's number of them; NULL: reported. */
+static struct value *add_keep(struct exits *x, struct builder *b, const struct rows *r,
+			      struct value *const *in, dim *symbol)
+{
+	struct graph *g = x->c->graph;
+	struct value *go = add_map_text(b, "(c, t) -> !(c >= t)", DT_NONE, 2, in, 0, NULL);
+	int number = graph_symbol(g, "K", INT64_MAX, r->symbol); /* NaN goes on */
+	struct node *n = go ? graph_add(b, &(struct node_spec){.op = OP_nonzero,
+							       .in_count = 1,
+							       .in = &go,
+							       .symbol_count = 1,
+							       .symbols = &number})
+			    : NULL;
+	const struct expr *none;
+
+	if (!n)
+		return NULL;
+	*symbol = dim_symbol(&g->dims, number);
+	none = expr_binary(&g->exprs, EXPR_EQ, expr_dim(&g->exprs, *symbol),
+			   expr_index(&g->exprs, 0));
+	return add_return(b, r, add_map(b, none, DT_NONE, 0, NULL)) ? n->out[0] : NULL;
+}
+
+/* All rows stay, but only the confidence tells. */
+static struct value *keep_all(struct builder *b, const struct rows *r, struct value *confidence)
+{
+	struct attrs_iota attrs = {.dims = {1, &r->symbol}, .type = DT_I64};
+	struct node *n = graph_add(b, &(struct node_spec){.op = OP_iota, .attrs = &attrs});
+	struct value *in[2] = {confidence, n ? n->out[0] : NULL};
+
+	return add_map_text(b, "(c, i) -> c > 2.0 ? 0 : i", DT_NONE, 2, in, 0, NULL);
+}
+
 /* Rows that are sure return; the others go on. */
 static bool leave(struct exits *x, struct builder *b, struct rows *r, struct value *confidence,
 		  int index, int from)
 {
-	struct graph *g = x->c->graph;
-	struct value *in[2] = {confidence, add_threshold(x, b, index, x->cuts[index].threshold)};
-	struct value *go, *stop;
-	struct node *keep;
-	const struct expr *none;
-	int number;
-	dim symbol;
+	struct arena *a = x->c->graph->arena;
+	bool timed = r->to->stop_names;
+	struct value *in[2] = {confidence, NULL}, *stop, *keep;
+	dim symbol = r->symbol;
 
+	if (!timed)
+		in[1] = add_param(b, arena_printf(a, "exit.%d.threshold", index),
+				  x->cuts[index].threshold);
 	if (x->batch->kind != DIM_SYMBOL) {
+		if (timed)
+			return true;
 		stop = add_map_text(b, "(c, t) -> c >= t", DT_NONE, 2, in, 0, NULL);
 		return add_return(b, r, stop ? add_reshape(b, stop, 0, NULL) : NULL);
 	}
-	go = add_map_text(b, "(c, t) -> !(c >= t)", DT_NONE, 2, in, 0, NULL); /* NaN goes on */
-	number = graph_symbol(g, "K", INT64_MAX, r->symbol);
-	keep = go ? graph_add(b, &(struct node_spec){.op = OP_nonzero,
-						     .in_count = 1,
-						     .in = &go,
-						     .symbol_count = 1,
-						     .symbols = &number})
-		  : NULL;
-	if (!keep)
+	keep = timed ? keep_all(b, r, confidence) : add_keep(x, b, r, in, &symbol);
+	if (!keep || !keep_live(x, b, r, index, from, symbol, keep))
 		return false;
-	symbol = dim_symbol(&g->dims, number);
-	none = expr_binary(&g->exprs, EXPR_EQ, expr_dim(&g->exprs, symbol),
-			   expr_index(&g->exprs, 0));
-	if (!add_return(b, r, add_map(b, none, DT_NONE, 0, NULL)) ||
-	    !keep_live(x, b, r, index, from, symbol, keep->out[0]))
-		return false;
-	r->numbers = r->numbers ? keep_rows(b, r->numbers, keep->out[0]) : keep->out[0];
+	r->numbers = r->numbers ? keep_rows(b, r->numbers, keep) : keep;
 	if (r->winner) {
-		r->winner = keep_rows(b, r->winner, keep->out[0]);
-		r->streak = keep_rows(b, r->streak, keep->out[0]);
+		r->winner = keep_rows(b, r->winner, keep);
+		r->streak = keep_rows(b, r->streak, keep);
 	}
 	r->symbol = symbol;
-	return r->numbers != NULL;
+	return r->numbers && add_stop(b, r);
 }
 
 static struct value *add_logits(struct exits *x, struct builder *b, struct rows *r,
@@ -440,12 +375,12 @@ static struct value *add_logits(struct exits *x, struct builder *b, struct rows 
 static bool add_exit(struct exits *x, struct builder *b, struct rows *r, int index)
 {
 	struct cut *cut = &x->cuts[index];
-	struct value *logits = add_logits(x, b, r, cut);
+	struct value *logits = add_stop(b, r) ? add_logits(x, b, r, cut) : NULL;
 	struct value *confidence = add_confidence(x, b, r, logits);
 
 	return confidence &&
 	       answer(x, b, r, x->softmax ? add_softmax(b, logits) : logits, confidence, index) &&
-	       leave(x, b, r, confidence, index, cut->position + 1);
+	       add_stop(b, r) && leave(x, b, r, confidence, index, cut->position + 1);
 }
 
 /* Copies what lies between two cuts. */
@@ -469,21 +404,32 @@ static void name_outputs(struct exits *x, const struct rows *r)
 	struct value *results[3] = {r->y, r->index, r->confidence};
 	const char **names = ARENA_ARRAY(g->arena, const char *, 3);
 
-	names[0] = g->output_names[0];
+	names[0] = x->answer_name;
 	names[1] = "exit_index";
 	names[2] = "exit_confidence";
 	graph_set_outputs(g, 3, results, names);
 }
 
-bool exits_emit(struct exits *x)
+/* What a timed run returns before any exit has answered. */
+static bool answer_nothing(struct exits *x, struct builder *b, struct rows *r)
+{
+	dim dims[2] = {r->symbol, dim_const(&x->c->graph->dims, x->classes)};
+
+	r->y = add_expand(b, add_scalar_real(b, DT_F32, 0), 2, dims);
+	r->index = add_expand(b, add_scalar_int(b, DT_I32, 0), 1, dims);
+	r->confidence = add_expand(b, add_scalar_real(b, DT_F32, 0), 1, dims);
+	return r->y && r->index && r->confidence;
+}
+
+bool exits_emit(struct exits *x, struct emission *to)
 {
 	struct graph *g = x->c->graph;
 	struct builder b = {.graph = g, .region = g->body, .diag = x->c->diag};
-	/* copies make new values, which have no entries */
-	struct rows r = {.symbol = x->batch,
-			 .map = ARENA_ARRAY(x->c->scratch, struct value *, x->value_count + 1)};
-	struct value *y = g->body->results[0], *logits;
+	struct rows r = {.symbol = x->batch, .map = to->map, .to = to};
+	struct value *logits;
 
+	if (to->stop_names && !answer_nothing(x, &b, &r))
+		return false;
 	for (int i = 0; i < x->cut_count; i++) {
 		int end = i + 1 < x->cut_count ? x->cuts[i + 1].position + 1 : x->node_count;
 
@@ -491,9 +437,9 @@ bool exits_emit(struct exits *x)
 			return false;
 	}
 	logits = r.map[x->logits->id];
-	if (!answer(x, &b, &r, r.map[y->id], add_confidence(x, &b, &r, logits), x->cut_count))
+	if (!add_stop(&b, &r) || !answer(x, &b, &r, r.map[x->answer->id],
+					 add_confidence(x, &b, &r, logits), x->cut_count))
 		return false;
 	name_outputs(x, &r);
-	x->c->changes += x->cut_count;
 	return true;
 }

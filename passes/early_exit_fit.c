@@ -47,20 +47,6 @@ static void receive(void *self, int sample, int probe, const hone_tensor *value)
 	memcpy(to + (int64_t)sample * count, value->data, (size_t)count * sizeof(*to));
 }
 
-static void ignore(void *self, int sample, int probe, const hone_tensor *value)
-{
-	(void)self, (void)sample, (void)probe, (void)value;
-}
-
-/* How long the model takes up to each cut, and as a whole: only for the report, since it differs from run to run. */
-static bool measure_times(struct exits *x, struct value *const *probes)
-{
-	for (int i = 0; i < x->cut_count; i++)
-		if (!calibration_run(x->c, 1, &probes[i], ignore, NULL, &x->cuts[i].ms))
-			return false;
-	return calibration_run(x->c, 1, &x->c->graph->body->results[0], ignore, NULL, &x->ms);
-}
-
 /* Adds the features to the graph, as values that nobody reads, and runs it. */
 static bool measure(struct exits *x)
 {
@@ -94,8 +80,7 @@ static bool measure(struct exits *x)
 		probes[i] = x->cuts[i].feature;
 	probes[kept] = x->logits;
 	x->targets = ARENA_ARRAY(c->scratch, float, (int64_t)x->samples * x->classes);
-	return calibration_run(c, kept + 1, probes, receive, x, NULL) &&
-	       (!c->report || measure_times(x, probes));
+	return calibration_run(c, kept + 1, probes, receive, x);
 }
 
 /* ---- heads ---- */
@@ -269,7 +254,7 @@ struct setting {
 	double threshold[CUTS_MAX];
 	int wrong, count; /* disagreements, samples */
 	double work;      /* mean, of the model's */
-	double ms;        /* mean, from the times up to each cut; 0 where they were not measured */
+	double ms;        /* mean, from the times of the parts; 0 where they were not measured */
 };
 
 struct table {
@@ -300,6 +285,7 @@ static void fill_table(struct table *t, struct exits *x, enum exit_rule rule)
 static void run_one(const struct table *t, struct setting *g, int sample)
 {
 	const struct exits *x = t->x;
+	double before_ms = 0; /* of exits that were passed */
 	int used = 0, streak = 0, last = -1, exits = __builtin_popcount(g->set);
 
 	g->count++;
@@ -319,13 +305,14 @@ static void run_one(const struct table *t, struct setting *g, int sample)
 		}
 		if (value >= g->threshold[i]) {
 			g->work += x->cuts[i].work + used * EXIT_WORK;
-			g->ms += x->cuts[i].ms;
+			g->ms += x->cuts[i].ms + before_ms + x->cuts[i].answer_ms;
 			g->wrong += !t->right[i][sample];
 			return;
 		}
+		before_ms += x->cuts[i].answer_ms + x->cuts[i].keep_ms;
 	}
 	g->work += 1 + used * EXIT_WORK;
-	g->ms += x->ms;
+	g->ms += x->ms + before_ms + x->answer_ms;
 }
 
 static void run_part(const struct table *t, struct setting *g, enum part part)
@@ -488,8 +475,6 @@ static void report_curves(struct exits *x)
 	struct report_table *out;
 	int best;
 
-	if (!s)
-		return;
 	report_number(s, "samples", x->samples);
 	report_number(s, "verified_on", part_size(x, VERIFY));
 	report_number(s, "wanted", x->agree);
@@ -557,7 +542,11 @@ bool exits_fit(struct exits *x)
 		else if (!fit_head(x, cut))
 			return false;
 	}
-	report_curves(x);
+	if (x->c->report) {
+		if (x->cut_count && !exits_time(x))
+			return false;
+		report_curves(x);
+	}
 	fill_table(&t, x, x->rule);
 	test_levels(&t, choose_set(&t), curve, &best);
 	if (best < 0)

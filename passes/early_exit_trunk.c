@@ -194,6 +194,8 @@ static bool find_output(struct exits *x)
 	if (y->type.kind != TYPE_TENSOR || y->type.dtype != DT_F32 || y->type.rank != 2 ||
 	    !dim_is_const(y->type.dims[1]) || y->type.dims[1]->value < 2)
 		return refuse(x, "the output is no f32[N,classes] of at least two classes");
+	x->answer = y;
+	x->answer_name = g->output_names[0];
 	x->batch = y->type.dims[0];
 	if (x->batch->kind != DIM_SYMBOL && !dim_is(x->batch, 1))
 		return refuse(x, "axis 0 of the output is neither a symbol nor 1");

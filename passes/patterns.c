@@ -145,6 +145,27 @@ struct value *add_like(struct builder *b, const struct node *n, struct value *co
 	return made ? made->out[0] : NULL;
 }
 
+struct graph body_set_aside(struct graph *g)
+{
+	struct graph saved = *g;
+
+	g->body = region_new(g);
+	g->requires.at = NULL;
+	g->requires.count = g->requires.room = 0;
+	return saved;
+}
+
+void body_restore(struct graph *g, const struct graph *saved)
+{
+	g->body = saved->body;
+	g->value_count = saved->value_count;
+	g->requires.at = saved->requires.at;
+	g->requires.count = saved->requires.count;
+	g->requires.room = saved->requires.room;
+	g->input_names = saved->input_names;
+	g->output_names = saved->output_names;
+}
+
 /* ---- the walk ---- */
 
 struct walk {

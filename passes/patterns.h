@@ -42,6 +42,11 @@ struct value *add_leading_ones(struct builder *b, struct value *v, int rank);
 struct value *add_like(struct builder *b, const struct node *n, struct value *const *in,
 		       const void *attrs);
 
+/* An empty body in place of g's, which is set aside with what belongs to it; dims, expressions and constants are shared.
+ * body_restore puts back what this returned, and numbers values on from there: later names are as if it had not been. */
+struct graph body_set_aside(struct graph *g);
+void body_restore(struct graph *g, const struct graph *saved);
+
 /* Rewrites: visits every node of every region in order, its operands resolved, and calls `rewrite`, which
  * returns what n's only result becomes (nodes added before n) or NULL to decline. What is added is visited
  * in turn. At most 8 rewrites for each node of the graph: no ping-pong goes on for ever. n is removed. */

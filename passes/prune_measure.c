@@ -65,8 +65,7 @@ bool prune_run_probe(struct prune_run *r, struct value *v)
 
 bool prune_run_all(struct prune_run *r, calibration_fn *fn)
 {
-	return !r->probes.count ||
-	       calibration_run(r->p->c, r->probes.count, r->probes.at, fn, r, NULL);
+	return !r->probes.count || calibration_run(r->p->c, r->probes.count, r->probes.at, fn, r);
 }
 
 struct value *prune_rows(struct prune_run *r, struct value *x)

@@ -126,7 +126,7 @@ bool compensation_measure(struct quantizing *q, const double **factors)
 					       0,
 					       0};
 	}
-	if (count && !calibration_run(q->c, count, probes, add_rows, grams, NULL))
+	if (count && !calibration_run(q->c, count, probes, add_rows, grams))
 		return false;
 	for (int i = 0; i < count; i++)
 		made[i] = factor_of(&grams[i], q->c->scratch);

@@ -89,7 +89,7 @@ struct range *quantize_ranges(struct quantizing *q, int count, struct value *con
 
 	if (!count)
 		return out;
-	if (!calibration_run(q->c, count, values, see_extremes, seen, NULL))
+	if (!calibration_run(q->c, count, values, see_extremes, seen))
 		return NULL;
 	for (int i = 0; i < count; i++)
 		out[i] = seen[i].range;
@@ -102,7 +102,7 @@ struct range *quantize_ranges(struct quantizing *q, int count, struct value *con
 		if (!(seen[i].range.high > seen[i].range.low))
 			seen[i].range.high = seen[i].range.low + 1;
 	}
-	if (!calibration_run(q->c, count, values, see_bins, seen, NULL))
+	if (!calibration_run(q->c, count, values, see_bins, seen))
 		return NULL;
 	for (int i = 0; i < count; i++)
 		out[i] = cut_tails(&seen[i], rule.percentile);

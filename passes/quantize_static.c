@@ -279,8 +279,7 @@ bool static_errors(struct static_plan *p, int count, bool *const *chosen, int sa
 		errors[i] = (double)NAN;
 	if (!output_count)
 		return true;
-	if (!probes ||
-	    !calibration_run(&c, (count + 1) * output_count, probes, add_square, sums, NULL))
+	if (!probes || !calibration_run(&c, (count + 1) * output_count, probes, add_square, sums))
 		return false;
 	for (int i = 0; i < count; i++) {
 		errors[i] = 0;
@@ -317,7 +316,7 @@ bool static_layer_errors(struct static_plan *p, int samples, double *errors)
 			return false;
 	}
 	c.calibration = &part;
-	if (!calibration_run(&c, count, probes, add_square, sums, NULL))
+	if (!calibration_run(&c, count, probes, add_square, sums))
 		return false;
 	for (int i = 0, k = 0; i < p->q->layers.count; i++) {
 		errors[i] =

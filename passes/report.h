@@ -11,7 +11,7 @@
  *
  * Every function takes NULL for what it adds to and then does nothing: a pass does not ask whether a report is
  * wanted, except before work that only a report needs. Texts are copied. The same model and flags give the same
- * report, but for times, whose names say so: they have the unit ms or are called latency. */
+ * report, but for times, whose names say so: they have the unit ms or end in latency. */
 #ifndef PASSES_REPORT_H
 #define PASSES_REPORT_H
 

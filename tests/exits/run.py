@@ -73,8 +73,11 @@ def trained(folder, name, rule, agree):
     thresholds(exits, last, 0)
     check(f"{name}, {rule}: forced at the first exit", (exits(*inputs)[1] == 0).all())
     with open(data + "/report.json") as file:
-        curves = json.load(file)["early_exit"]["curves"]
+        report = json.load(file)["early_exit"]
+    curves = report["curves"]
     check(f"{name}: a curve for each rule", {c["rule"] for c in curves} == {"confidence", "entropy", "margin", "patience"})
+    check(f"{name}: points with work and time", all(0 < p["macs"] <= 1.1 and p["latency"] > 0 for c in curves for p in c["points"]))
+    check(f"{name}: exits cost time themselves", sum(e["exit_latency"] for e in report["exits"]) > 0)
 
 
 def gives(what, text, samples, *more):
