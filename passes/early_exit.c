@@ -140,11 +140,13 @@ bool pass_early_exit(struct pass_context *c)
 	old = arena_copy(c->scratch, c->graph->body->results, (size_t)old_count * sizeof(*old));
 	old_names = arena_copy(c->scratch, c->graph->output_names,
 			       (size_t)old_count * sizeof(*old_names));
-	if (!pass_dead_code(c) || (x.head_names && !exits_take_heads(&x)) || !exits_find(&x) ||
-	    !exits_fit(&x))
+	if (!pass_dead_code(c) || !exits_lift(&x) || (x.head_names && !exits_take_heads(&x)) ||
+	    !exits_find(&x) || !exits_fit(&x))
 		return false;
 	/* copies make new values, which have no entries */
 	to.map = ARENA_ARRAY(c->scratch, struct value *, x.value_count + 1);
+	to.rows = x.fixed ? dim_const(&c->graph->dims, x.fixed) : x.batch;
+	exits_lower(&x, to.map);
 	if (!x.cut_count)
 		graph_set_outputs(c->graph, old_count, old, old_names);
 	if (x.cut_count) {

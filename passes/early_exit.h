@@ -1,5 +1,6 @@
 /* early_exit.h: between the files of the pass early_exit.
  *   early_exit.c        options, and the order of the steps
+ *   early_exit_batch.c  a constant batch as a symbol
  *   early_exit_trunk.c  where the model can be cut, and the proof that it can
  *   early_exit_heads.c  exits that the model has: auxiliary outputs
  *   early_exit_feature.c  what a fitted head reads
@@ -64,7 +65,15 @@ struct exits {
 	struct value *logits; /* [N,C]: what heads imitate */
 	bool softmax;         /* the output is the softmax of the logits */
 	int classes;
-	dim batch;                   /* a symbol, or the constant 1 */
+	dim batch;             /* a symbol, or the constant 1 */
+	int fixed;             /* where it is a symbol for a constant: that; else 0 */
+	struct graph original; /* what was set aside then */
+	struct {
+		struct origin {
+			struct value *copy, *value; /* of the original body */
+		} *at;
+		int count, room;
+	} origins;
 	struct node **nodes;         /* of the body, by position */
 	int node_count, value_count; /* as they were before the pass added any */
 	double work;                 /* multiply-adds of one sample */
@@ -79,6 +88,13 @@ struct exits {
 	double agreement, bound,
 		mean_work; /* of the chosen thresholds, on samples not used to fit */
 };
+
+/* Where the batch is a constant above 1: puts a body in place of the graph's in which a symbol stands for it. False:
+ * reported. */
+bool exits_lift(struct exits *x);
+/* Puts the original body back; map[value id] gets the original of each value of the other one. Nothing, where there is
+ * no other. */
+void exits_lower(struct exits *x, struct value **map);
 
 /* d with `symbol` for the batch; d itself for a model of batch 1. */
 dim exits_rows(const struct exits *x, dim d, dim symbol);
@@ -113,6 +129,7 @@ bool exits_fit(struct exits *x);
 /* Where exits are added: to the end of the body of the graph. */
 struct emission {
 	struct value **map; /* by value id: what stands for it there; NULL: itself */
+	dim rows;           /* the batch there */
 	const char *const
 		*stop_names; /* NULL, or to be timed: names of parameters that end a run where they
 			       are 1: at each cut before the head, after the answer and (a symbolic batch) after

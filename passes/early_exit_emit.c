@@ -425,7 +425,7 @@ bool exits_emit(struct exits *x, struct emission *to)
 {
 	struct graph *g = x->c->graph;
 	struct builder b = {.graph = g, .region = g->body, .diag = x->c->diag};
-	struct rows r = {.symbol = x->batch, .map = to->map, .to = to};
+	struct rows r = {.symbol = to->rows, .map = to->map, .to = to};
 	struct value *logits;
 
 	if (to->stop_names && !answer_nothing(x, &b, &r))

@@ -41,10 +41,11 @@ static void receive(void *self, int sample, int probe, const hone_tensor *value)
 {
 	struct exits *x = self;
 	bool feature = probe < x->cut_count;
-	int count = feature ? x->cuts[probe].feature_count : x->classes;
+	int rows = x->fixed ? x->fixed : 1;
+	int64_t count = (feature ? x->cuts[probe].feature_count : x->classes) * (int64_t)rows;
 	float *to = feature ? x->cuts[probe].features : x->targets;
 
-	memcpy(to + (int64_t)sample * count, value->data, (size_t)count * sizeof(*to));
+	memcpy(to + sample * count, value->data, (size_t)count * sizeof(*to));
 }
 
 /* Adds the features to the graph, as values that nobody reads, and runs it. */
@@ -502,7 +503,7 @@ static bool has_enough(struct exits *x)
 {
 	int needed = binomial_trials(x->agree, CONFIDENCE);
 
-	x->samples = x->c->calibration->count;
+	x->samples = x->c->calibration->count * (x->fixed ? x->fixed : 1);
 	return part_size(x, VERIFY) >= needed ||
 	       diag_add(x->c->diag, DIAG_USAGE, (struct loc){0},
 			"--early-exit agree=%g at 95 %% confidence needs %d samples (%d to verify "

@@ -35,6 +35,7 @@ bool exits_time(struct exits *x)
 	struct graph saved = body_set_aside(c->graph);
 	struct emission to = {
 		.stop_names = names,
+		.rows = x->batch,
 		.map = ARENA_ARRAY(c->scratch, struct value *, saved.value_count + 1)};
 	bool ok;
 

@@ -198,7 +198,7 @@ static bool find_output(struct exits *x)
 	x->answer_name = g->output_names[0];
 	x->batch = y->type.dims[0];
 	if (x->batch->kind != DIM_SYMBOL && !dim_is(x->batch, 1))
-		return refuse(x, "axis 0 of the output is neither a symbol nor 1");
+		return refuse(x, "axis 0 of the output is not the batch");
 	x->softmax = last && !ATTRS_OF(softmax, last)->log;
 	x->logits = last ? last->in[0] : y;
 	x->classes = (int)y->type.dims[1]->value;

@@ -17,6 +17,7 @@ import numpy as np
 here = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [here, os.path.join(here, "..", "support")]
 from checks import check, command, finish, skip, top  # noqa: E402
+import fixed  # noqa: E402
 import heads  # noqa: E402
 import hone  # noqa: E402
 
@@ -230,6 +231,7 @@ with tempfile.TemporaryDirectory() as folder:
     interrupted(folder)
     archives(folder)
     heads.heads(command, folder, check)
+    fixed.fixed(command, top, folder, check)
     for rule in ("confidence", "entropy", "margin", "patience"):
         trained(folder, "glyphs", rule, 0.98)
     trained(folder, "glyphs", "confidence", 0.99)
