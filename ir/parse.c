@@ -388,7 +388,7 @@ static bool add_node(struct parser *p, struct statement *s, struct builder *b,
 }
 
 struct origin_search {
-	const char *name;
+	const char *name; /* NULL: of a node that has none */
 	struct node *found;
 };
 
@@ -396,16 +396,30 @@ static bool find_origin(struct node *n, void *self)
 {
 	struct origin_search *s = self;
 
-	if (n->loc.node && !strcmp(n->loc.node, s->name))
+	if (s->name ? n->loc.node && !strcmp(n->loc.node, s->name) : !n->loc.node)
 		s->found = n;
 	return !s->found;
+}
+
+/* The node that a requirement came from. It may be gone: then one of that name that is in no region. */
+static const struct node *origin_of(struct parser *p, const char *name)
+{
+	struct origin_search s = {.name = name};
+	struct node *gone;
+
+	graph_walk(p->graph, find_origin, &s);
+	if (s.found)
+		return s.found;
+	gone = ARENA_NEW(p->graph->arena, struct node);
+	gone->op = p->graph->body->last->op;
+	gone->loc = (struct loc){.node = name, .op = "require"};
+	return gone;
 }
 
 /* require left == right ["what"] [!"node"]: what inference did not find by itself. */
 static bool parse_require(struct parser *p)
 {
-	struct origin_search s = {.found = p->graph->body->last};
-	const char *what = "dims";
+	const char *what = "dims", *name = NULL;
 	struct require *r = NULL;
 	dim left = parse_dim(p), right;
 
@@ -414,25 +428,19 @@ static bool parse_require(struct parser *p)
 		return false;
 	if (next_kind(p, TOKEN_STRING))
 		what = parse_name(p, p->graph->arena, TOKEN_STRING, "what must be equal");
-	if (!what || !parse_origin(p, &s.name))
+	if (!what || !parse_origin(p, &name))
 		return false;
-	if (!s.found)
+	if (!p->graph->body->last)
 		return parse_fail(p, "a requirement stands after the nodes it belongs to");
-	if (s.name) {
-		s.found = NULL;
-		graph_walk(p->graph, find_origin, &s);
-	}
-	if (!s.found)
-		s.found = p->graph->body->last;
 	for (int i = 0; i < p->graph->requires.count && !r; i++)
 		if (p->graph->requires.at[i].left == left &&
 		    p->graph->requires.at[i].right == right)
 			r = &p->graph->requires.at[i];
 	if (r)
-		*r = (struct require){left, right, s.found, what};
+		*r = (struct require){left, right, origin_of(p, name), what};
 	else
 		ARENA_PUSH(p->graph->arena, &p->graph->requires,
-			   ((struct require){left, right, s.found, what}));
+			   ((struct require){left, right, origin_of(p, name), what}));
 	return end_of_statement(p);
 }
 

@@ -38,6 +38,7 @@ struct node *exits_copy(const struct exits *x, struct builder *b, const struct n
 			struct value **map)
 {
 	struct value **in = ARENA_ARRAY(x->c->scratch, struct value *, n->in_count);
+	struct loc before = b->loc;
 	struct node *copy;
 	void *attrs;
 
@@ -54,6 +55,7 @@ struct node *exits_copy(const struct exits *x, struct builder *b, const struct n
 						.in = in,
 						.attrs = attrs,
 						.expr = n->expr});
+	b->loc = before;
 	for (int i = 0; copy && i < n->out_count; i++)
 		map[n->out[i]->id] = copy->out[i];
 	return copy;
@@ -375,9 +377,11 @@ static struct value *add_logits(struct exits *x, struct builder *b, struct rows 
 static bool add_exit(struct exits *x, struct builder *b, struct rows *r, int index)
 {
 	struct cut *cut = &x->cuts[index];
-	struct value *logits = add_stop(b, r) ? add_logits(x, b, r, cut) : NULL;
-	struct value *confidence = add_confidence(x, b, r, logits);
+	struct value *logits, *confidence;
 
+	b->loc = cut->value->def->loc; /* what is added has the origin of what it reads */
+	logits = add_stop(b, r) ? add_logits(x, b, r, cut) : NULL;
+	confidence = add_confidence(x, b, r, logits);
 	return confidence &&
 	       answer(x, b, r, x->softmax ? add_softmax(b, logits) : logits, confidence, index) &&
 	       add_stop(b, r) && leave(x, b, r, confidence, index, cut->position + 1);
@@ -437,6 +441,7 @@ bool exits_emit(struct exits *x, struct emission *to)
 			return false;
 	}
 	logits = r.map[x->logits->id];
+	b.loc = x->logits->def ? x->logits->def->loc : b.loc;
 	if (!add_stop(&b, &r) || !answer(x, &b, &r, r.map[x->answer->id],
 					 add_confidence(x, &b, &r, logits), x->cut_count))
 		return false;

@@ -59,9 +59,11 @@ static bool measure(struct exits *x)
 	for (int i = 0; i < x->cut_count; i++) {
 		struct value **map = ARENA_ARRAY(c->scratch, struct value *, x->value_count + 1);
 		struct cut *cut = &x->cuts[i];
-		struct value *v = cut->head ? cut->head->logits
-					    : exits_feature(x, &b, cut, cut->value, x->batch, map);
+		struct value *v = cut->head ? cut->head->logits : NULL;
 
+		b.loc = cut->value->def->loc;
+		if (!v)
+			v = exits_feature(x, &b, cut, cut->value, x->batch, map);
 		if (!v && cut->last) {
 			cut->last = NULL;
 			v = exits_feature(x, &b, cut, cut->value, x->batch, map);
