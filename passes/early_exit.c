@@ -124,7 +124,7 @@ static void report_result(const struct exits *x)
 bool pass_early_exit(struct pass_context *c)
 {
 	struct exits x = {.c = c};
-	struct emission to = {NULL};
+	struct emission to = {.map = NULL};
 	struct value **old; /* outputs */
 	const char **old_names;
 	int old_count;
