@@ -105,23 +105,55 @@ int64_t *calibration_symbols(const struct calibration *k, const struct graph *g,
 
 /* ---- running ---- */
 
-bool body_copy(struct pass_context *c, const struct region *from, struct value **map)
+/* Inputs of the body for what is known; params[value id]: its input, NULL: not known. */
+static struct value **add_known(struct pass_context *c, const struct calibration_known *known)
+{
+	struct graph *g = c->graph;
+	struct value **params = ARENA_ARRAY(c->scratch, struct value *, g->value_count + 1);
+	int first = g->body->param_count;
+	const char **names = ARENA_ARRAY(g->arena, const char *, first + known->count);
+
+	memcpy(names, g->input_names, (size_t)first * sizeof(*names));
+	for (int i = 0; i < known->count; i++) {
+		struct value *v = known->values[i];
+
+		params[v->id] = region_param(g, g->body, NULL, &v->type);
+		names[first + i] = arena_printf(g->arena, "known.%d", i);
+	}
+	g->input_names = names;
+	return params;
+}
+
+static bool copy_from(struct pass_context *c, const struct region *from,
+		      const struct calibration_known *known, struct value **map)
 {
 	struct graph *g = c->graph;
 	struct builder b = {.graph = g, .region = g->body, .diag = c->diag};
+	struct value **params;
 
 	for (int i = 0; i < from->param_count; i++)
 		map[from->params[i]->id] =
 			region_param(g, g->body, from->params[i]->name, &from->params[i]->type);
-	for (const struct node *n = from->first; n; n = n->next)
+	params = known ? add_known(c, known) : NULL;
+	for (const struct node *n = from->first; n; n = n->next) {
 		if (n->symbol_count || !node_clone(&b, n, map))
 			return diag_add(c->diag, DIAG_UNSUPPORTED, n->loc,
 					"calibration of a model with %s", op_table[n->op].name);
+		for (int i = 0; params && i < n->out_count; i++)
+			if (params[n->out[i]->id])
+				map[n->out[i]->id] = params[n->out[i]->id];
+	}
 	return true;
 }
 
+bool body_copy(struct pass_context *c, const struct region *from, struct value **map)
+{
+	return copy_from(c, from, NULL, map);
+}
+
 /* A copy of the body whose results are the probes. */
-static bool copy_probed(struct pass_context *c, const struct region *from, int count,
+static bool copy_probed(struct pass_context *c, const struct region *from,
+			const struct calibration_known *known, int count,
 			struct value *const *probes)
 {
 	struct graph *g = c->graph;
@@ -129,7 +161,7 @@ static bool copy_probed(struct pass_context *c, const struct region *from, int c
 	struct value **results = ARENA_ARRAY(c->scratch, struct value *, count);
 	const char **names = ARENA_ARRAY(g->arena, const char *, count);
 
-	if (!body_copy(c, from, map))
+	if (!copy_from(c, from, known, map))
 		return false;
 	for (int i = 0; i < count; i++) {
 		results[i] = map[probes[i]->id];
@@ -154,16 +186,19 @@ static void draw(const struct calibration *k, const char *what, int done, int co
 
 struct calibration_run {
 	struct pass_context *c;
+	const struct calibration_known *known; /* the last inputs; NULL: none */
 	struct engine_program *program;
 	int count; /* of outputs */
 	hone_tensor *in, *out;
 };
 
-static bool begin(struct calibration_run *r, struct pass_context *c)
+static bool begin(struct calibration_run *r, struct pass_context *c,
+		  const struct calibration_known *known)
 {
 	struct engine *e = c->calibration->engine;
 
 	r->c = c;
+	r->known = known;
 	r->count = c->graph->body->result_count;
 	r->in = ARENA_ARRAY(c->scratch, hone_tensor, c->graph->body->param_count);
 	r->out = ARENA_ARRAY(c->scratch, hone_tensor, r->count);
@@ -181,9 +216,13 @@ static void end(struct calibration_run *r)
 static bool run_sample(struct calibration_run *r, int sample, calibration_fn *fn, void *self)
 {
 	const struct calibration *k = r->c->calibration;
+	int known = r->known ? r->known->count : 0;
+	int inputs = r->c->graph->body->param_count - known;
 	bool ok;
 
-	for (int i = 0; i < r->c->graph->body->param_count; i++) {
+	for (int i = 0; i < known; i++)
+		r->in[inputs + i] = r->known->tensors[(int64_t)sample * known + i];
+	for (int i = 0; i < inputs; i++) {
 		r->in[i] = k->inputs[i];
 		r->in[i].size /= k->count;
 		r->in[i].dims[0] /= k->count;
@@ -199,11 +238,12 @@ static bool run_sample(struct calibration_run *r, int sample, calibration_fn *fn
 	return ok;
 }
 
-static bool run_all(struct pass_context *c, calibration_fn *fn, void *self)
+static bool run_all(struct pass_context *c, const struct calibration_known *known,
+		    calibration_fn *fn, void *self)
 {
 	const struct calibration *k = c->calibration;
 	struct calibration_run r;
-	bool ok = begin(&r, c);
+	bool ok = begin(&r, c, known);
 
 	for (int i = 0; ok && i < k->count; i++) {
 		ok = run_sample(&r, i, fn, self);
@@ -227,15 +267,22 @@ static bool arrange(struct pass_context *c)
 	return pipeline_run(c->graph, &o, &interpreter, c->diag);
 }
 
-bool calibration_run(struct pass_context *c, int probe_count, struct value *const *probes,
-		     calibration_fn *fn, void *self)
+bool calibration_run_from(struct pass_context *c, const struct calibration_known *known,
+			  int probe_count, struct value *const *probes, calibration_fn *fn,
+			  void *self)
 {
 	struct graph saved = body_set_aside(c->graph);
-	bool ok = copy_probed(c, saved.body, probe_count, probes) && arrange(c) &&
-		  run_all(c, fn, self);
+	bool ok = copy_probed(c, saved.body, known, probe_count, probes) && arrange(c) &&
+		  run_all(c, known, fn, self);
 
 	body_restore(c->graph, &saved);
 	return ok;
+}
+
+bool calibration_run(struct pass_context *c, int probe_count, struct value *const *probes,
+		     calibration_fn *fn, void *self)
+{
+	return calibration_run_from(c, NULL, probe_count, probes, fn, self);
 }
 
 /* ---- times ---- */
@@ -279,7 +326,7 @@ static bool time_all(struct pass_context *c, int count, const char *const *param
 	struct calibration_run r;
 	double start;
 	int rounds = 0;
-	bool ok = begin(&r, c);
+	bool ok = begin(&r, c, NULL);
 
 	for (int i = 0; i < count; i++)
 		ms[i] = INFINITY;
@@ -301,7 +348,7 @@ static bool time_all(struct pass_context *c, int count, const char *const *param
 bool calibration_time(struct pass_context *c, int count, const char *const *params, double *ms)
 {
 	struct graph saved = body_set_aside(c->graph);
-	bool ok = copy_probed(c, saved.body, saved.body->result_count, saved.body->results) &&
+	bool ok = copy_probed(c, saved.body, NULL, saved.body->result_count, saved.body->results) &&
 		  arrange(c) && time_all(c, count, params, ms);
 
 	body_restore(c->graph, &saved);

@@ -32,6 +32,19 @@ typedef void calibration_fn(void *self, int sample, int probe, const hone_tensor
 bool calibration_run(struct pass_context *c, int probe_count, struct value *const *probes,
 		     calibration_fn *fn, void *self);
 
+/* Values of the function's body that an earlier run gave, from which a run may start: what makes them is left out. Their
+ * dims are constants or symbols. */
+struct calibration_known {
+	int count;
+	struct value **values;
+	hone_tensor *tensors; /* [sample][count] */
+};
+
+/* The same, starting from `known`; NULL: from the inputs. */
+bool calibration_run_from(struct pass_context *c, const struct calibration_known *known,
+			  int probe_count, struct value *const *probes, calibration_fn *fn,
+			  void *self);
+
 /* Times the graph, copied and arranged like that: ms[i] is the least time, over a few samples, of a run with the
  * parameter params[i] at 1 (NULL: none) and the others as they are. False: reported. */
 bool calibration_time(struct pass_context *c, int count, const char *const *params, double *ms);

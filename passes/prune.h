@@ -7,7 +7,7 @@
  *   prune_emit.c    the graph without what was removed
  *   prune_measure.c activations and errors on calibration inputs
  *   prune_blocks.c  blocks of 1x16 weights that become zero
- *   prune_repair.c, prune_fit.c, prune_install.c   weights that make up for what was removed
+ *   prune_repair.c, prune_known.c, prune_fit.c, prune_install.c   weights that make up for what was removed
  *
  * An *element* is an index of an axis of constant size of a value. The elements that can only be removed together
  * are a *unit* (a channel, a neuron, a head); units with elements on the same axes, equally many on each, are a

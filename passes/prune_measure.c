@@ -65,7 +65,8 @@ bool prune_run_probe(struct prune_run *r, struct value *v)
 
 bool prune_run_all(struct prune_run *r, calibration_fn *fn)
 {
-	return !r->probes.count || calibration_run(r->p->c, r->probes.count, r->probes.at, fn, r);
+	return !r->probes.count ||
+	       calibration_run_from(r->p->c, r->known, r->probes.count, r->probes.at, fn, r);
 }
 
 struct value *prune_rows(struct prune_run *r, struct value *x)

@@ -30,6 +30,7 @@ struct batch {
 	struct fit *fits;
 	int count;
 	struct report_table *table;
+	struct prune_known *known, next; /* where it starts, and where what follows may */
 };
 
 /* ---- the whole model ---- */
@@ -163,11 +164,17 @@ static void take_fit(void *self, int sample, int probe, const hone_tensor *t)
 {
 	enum { PROBES = 5 };
 	struct prune_run *r = self;
-	struct fit *f = &((struct batch *)r->self)->fits[probe / PROBES];
-	struct fit_sums *s = prune_is_fit(r->p, sample) ? &f->fitted : &f->held;
-	double *sums[PROBES] = {s->xx, s->xt, s->x, s->t, s->tt};
+	struct batch *b = r->self;
+	struct fit *f;
+	struct fit_sums *s;
 
-	prune_add_to(sums[probe % PROBES], t);
+	if (probe >= b->next.first) {
+		prune_known_take(&b->next, sample, probe, t);
+		return;
+	}
+	f = &b->fits[probe / PROBES];
+	s = prune_is_fit(r->p, sample) ? &f->fitted : &f->held;
+	prune_add_to((double *[PROBES]){s->xx, s->xt, s->x, s->t, s->tt}[probe % PROBES], t);
 	s->rows += probe % PROBES ? 0 : f->row_step;
 }
 
@@ -232,14 +239,25 @@ static bool repair_batch(struct prune *p, struct batch *b)
 {
 	struct prune_run r = prune_run_begin(p, b);
 	struct node **readers = prune_find_readers(p);
+	const struct calibration_known start = {b->known->values.count, b->known->values.at,
+						b->known->tensors};
 	bool ok = true;
 
 	for (int i = 0; i < b->count; i++) {
 		fit_allocate(&b->fits[i], prune_holds_back(p));
 		ok = ok && add_fit(&r, readers, &b->fits[i]);
 	}
+	prune_known_open(&r, b->fits[0].consumer->node, &b->next);
+	r.known = b->known->values.count ? &start : NULL;
 	ok = ok && prune_run_all(&r, take_fit);
 	prune_run_end(&r);
+	if (b->next.values.count) {
+		struct prune_known old = *b->known;
+
+		*b->known = b->next;
+		b->next = old;
+	}
+	prune_known_close(p, &b->next);
 	for (int i = 0; i < b->count; i++) {
 		if (ok)
 			finish(p, &b->fits[i], b->table);
@@ -276,12 +294,11 @@ static struct report_table *open_table(struct prune *p)
 			    REPORT_TABLE, "repair_of_layers", columns);
 }
 
-bool prune_repair(struct prune *p)
+/* Lists what is repaired, in order. */
+static int open_fits(struct prune *p, struct fit *fits)
 {
-	struct fit *fits = ARENA_ARRAY(p->c->scratch, struct fit, p->consumers.count + 1);
-	struct report_table *table = open_table(p);
 	const struct node *skipped = NULL;
-	int count = 0, share;
+	int count = 0;
 
 	for (int i = 0; i < p->consumers.count; i++) {
 		struct prune_consumer *c = &p->consumers.at[i];
@@ -297,20 +314,38 @@ bool prune_repair(struct prune *p)
 		diag_add(p->c->diag, DIAG_WARNING, skipped->loc,
 			 "--prune: products of more than %d inputs, as here, are not repaired",
 			 INPUTS_MAX);
-	share = (count + RUNS_MAX - 1) / RUNS_MAX;
-	for (int at = 0; at < count;) {
-		struct batch b = {.fits = fits + at, .table = table};
-		int64_t elements = 0;
+	return count;
+}
 
-		while (at + b.count < count && b.count < share &&
-		       (!b.count || elements < RUN_ELEMENTS)) {
-			const struct fit *f = &b.fits[b.count++];
+/* How many of so many fits go into one run. */
+static int batch_size(const struct fit *fits, int count, int share)
+{
+	int64_t elements = 0;
+	int size = 0;
 
-			elements += (int64_t)f->inputs * (f->inputs + f->outputs);
-		}
-		if (!repair_batch(p, &b))
-			return false;
+	while (size < count && size < share && (!size || elements < RUN_ELEMENTS)) {
+		const struct fit *f = &fits[size++];
+
+		elements += (int64_t)f->inputs * (f->inputs + f->outputs);
+	}
+	return size;
+}
+
+bool prune_repair(struct prune *p)
+{
+	struct fit *fits = ARENA_ARRAY(p->c->scratch, struct fit, p->consumers.count + 1);
+	int count = open_fits(p, fits), share = (count + RUNS_MAX - 1) / RUNS_MAX;
+	struct report_table *table = open_table(p);
+	struct prune_known known = {0};
+	bool ok = true;
+
+	for (int at = 0; at < count && ok;) {
+		struct batch b = {.fits = fits + at, .table = table, .known = &known};
+
+		b.count = batch_size(fits + at, count - at, share);
+		ok = repair_batch(p, &b);
 		at += b.count;
 	}
-	return true;
+	prune_known_close(p, &known);
+	return ok;
 }

@@ -12,7 +12,18 @@ struct prune_run {
 		struct value **at;
 		int count, room;
 	} probes;
-	void *self; /* of the callback */
+	void *self;                            /* of the callback */
+	const struct calibration_known *known; /* where it starts; NULL: from the inputs */
+};
+
+/* Values that a run kept for those that follow. */
+struct prune_known {
+	struct {
+		struct value **at;
+		int count, room;
+	} values;
+	int first;            /* probe */
+	hone_tensor *tensors; /* [sample][value] */
 };
 
 /* Begins a run; prune_run_end removes the nodes that were added since. */
@@ -22,6 +33,13 @@ void prune_run_end(struct prune_run *r);
 bool prune_run_probe(struct prune_run *r, struct value *v);
 /* Calls fn(run, sample, probe, value). False: reported. */
 bool prune_run_all(struct prune_run *r, calibration_fn *fn);
+
+/* Adds probes for what is alive before `end`, the first node that changes after this run: what the body has there, and the
+ * whole model; none where that is too much. */
+void prune_known_open(struct prune_run *r, const struct node *end, struct prune_known *k);
+/* Takes the value of such a probe. */
+void prune_known_take(struct prune_known *k, int sample, int probe, const hone_tensor *t);
+void prune_known_close(const struct prune *p, struct prune_known *k);
 
 /* x as rows of its last axis [R,C], and how many rows that are in a sample. */
 struct value *prune_rows(struct prune_run *r, struct value *x);
