@@ -182,6 +182,21 @@ static bool refuse(const struct exits *x, const char *what)
 	return diag_add(x->c->diag, DIAG_UNSUPPORTED, (struct loc){0}, "--early-exit: %s", what);
 }
 
+static bool refuse_outputs(const struct exits *x)
+{
+	const struct graph *g = x->c->graph;
+	const char *names = "";
+
+	for (int i = 0; i < g->body->result_count; i++)
+		names = arena_printf(x->c->scratch, "%s%s%s", names, i ? ", " : "",
+				     g->output_names[i]);
+	return refuse(x, arena_printf(x->c->scratch,
+				      "the model has %d outputs (%s), and exits answer one: name "
+				      "those that are heads in heads=, or take the others off the "
+				      "model",
+				      g->body->result_count, names));
+}
+
 static bool find_output(struct exits *x)
 {
 	struct graph *g = x->c->graph;
@@ -189,8 +204,7 @@ static bool find_output(struct exits *x)
 	struct node *last = value_def(y, OP_softmax);
 
 	if (g->body->result_count != 1)
-		return refuse(x, "the model has several outputs; heads= says which of them are "
-				 "heads, so that one is left");
+		return refuse_outputs(x);
 	if (y->type.kind != TYPE_TENSOR || y->type.dtype != DT_F32 || y->type.rank != 2 ||
 	    !dim_is_const(y->type.dims[1]) || y->type.dims[1]->value < 2)
 		return refuse(x, "the output is no f32[N,classes] of at least two classes");

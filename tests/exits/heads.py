@@ -37,6 +37,10 @@ def heads(command, folder, check):
             check(f"heads: {rows} rows at exit {at}", (index == at).all() and np.allclose(y, wanted, rtol=1e-4, atol=1e-5))
         for i in range(2):
             exits.set_param(f"exit.{i}.threshold", 0.5)
+    refused = subprocess.run([command, "compile", model, "-o", f"{folder}/no.so", *asked[:1], "agree=0.5", *asked[2:]],
+                             stderr=subprocess.PIPE, text=True)
+    check(f"several outputs: {refused.stderr}", refused.returncode == 3 and refused.stderr.count("error:") == 1 and
+          "3 outputs (o1, y, o2)" in refused.stderr and "heads=" in refused.stderr)
     for name, message in (("none", 'output "none" is not there'), ("o1", "expected one output besides the heads")):
         refused = subprocess.run([command, "compile", model, "-o", f"{folder}/no.so", "--early-exit", f"heads={name}",
                                   "--calibrate", f"{folder}/heads.npz"], stderr=subprocess.PIPE, text=True)

@@ -202,6 +202,31 @@ def interrupted(folder):
     check(f"interrupted: {stopped} of 12 runs were", stopped >= 3)
 
 
+def interrupted_while(folder, seen):
+    """Ctrl-C while the command is at this place, which its bar tells: nothing is left, not in the folder for temporary files either."""
+    place, temporary = f"{folder}/at", f"{folder}/temporary"
+    for path in (place, temporary):
+        os.makedirs(path, exist_ok=True)
+    words = [command, "compile", f"{top}/examples/digits/model.onnx", "-o", place + "/x.so", "--early-exit", "agree=0.9",
+             "--calibrate", "random:20000", "--report", place + "/report.json"]
+    main, terminal = pty.openpty()
+    job = subprocess.Popen(words, stderr=terminal, env={**os.environ, "TMPDIR": temporary},
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    os.close(terminal)
+    text = b""
+    try:
+        while part := os.read(main, 4096):
+            if seen not in text and seen in text + part:
+                job.send_signal(signal.SIGINT)
+            text += part
+    except OSError:  # the terminal's other end is closed
+        pass
+    os.close(main)
+    status = job.wait(timeout=60)
+    check(f"interrupted at {seen}: status {status}, {text[-200:]}", seen in text and status == -signal.SIGINT)
+    check(f"interrupted at {seen}: left {os.listdir(place)}, {os.listdir(temporary)}", not os.listdir(place) + os.listdir(temporary))
+
+
 def progress(folder):
     """A bar on a terminal, none in a file."""
     words = digits_command(folder, folder + "/p.so")
@@ -225,6 +250,8 @@ with tempfile.TemporaryDirectory() as folder:
     messages(folder)
     progress(folder)
     interrupted(folder)
+    for seen in (b"calibrating [", b"] 20000/20000", b"timing [", b"] 10/10"):
+        interrupted_while(folder, seen)
     archives(folder)
     heads.heads(command, folder, check)
     fixed.fixed(command, top, folder, check)

@@ -132,6 +132,17 @@ def bench():
               0 < row["error"] < 2)
 
 
+def bench_exits():
+    """What `./dev bench early-exit --json` prints."""
+    done = subprocess.run([sys.executable, f"{top}/bench/early_exit.py", "--json", "--models", "digits", "--agree", "0.9"],
+                          capture_output=True, text=True)
+    rows = json.loads(done.stdout)["results"] if done.returncode == 0 else []
+    check(f"bench early-exit: {done.stderr}", [row["rule"] for row in rows] == ["confidence", "entropy", "margin", "patience"])
+    for row in rows:
+        check(f"figures of {row}", row["model"] == "digits" and row["wanted"] == 0.9 and 0.7 < row["agreement"] <= 1 and
+              row["latency_ratio"] > 0)
+
+
 def in_chromium(folder, path):
     """A copy with a script that measures what is drawn, since Chromium prints the document as it became."""
     with open(path) as file:
@@ -167,6 +178,7 @@ with tempfile.TemporaryDirectory() as work:
     hostile_names(work)
     messages(work)
     bench()
+    bench_exits()
     if "--full" in sys.argv:
         in_chromium(work, written)
 finish()
