@@ -1,6 +1,6 @@
 /* prune.h: between the files of the pass prune.
  *   prune.c         options, and the order of the steps
- *   prune_axes.c    which indices of which axes go together, by union over all operators
+ *   prune_axes.c, prune_ties.c   which indices of which axes go together, by union over all operators
  *   prune_units.c   units that can be removed, in groups; multiply-adds
  *   prune_order.c, prune_choose.c   importance, and what is removed
  *   prune_budget.c  a budget of multiply-adds

@@ -1,13 +1,13 @@
 /* prune_axes.c: which indices go together. Every index of every axis of constant size is an element; each operator
- * says which elements of its operands and results are one, and which it needs as they are; the rest is union-find.
- * So concat and slice are offsets, residual sums and depthwise convolutions couple by themselves, and q, k, v and
+ * says which elements of its operands and results are one, and which it needs as they are (prune_ties.c); the rest is
+ * union-find. So concat and slice are offsets, residual sums and depthwise convolutions couple by themselves, and q, k, v and
  * the projections around attention come out as one group.
  *
  * A reshape that splits or merges axes keeps only one of the many prunable: [C] as [H,D] by whole heads, or by
  * the same d in all heads. The outer one is tried first; where it is needed as it is, the next.
  *
  * Source: the dependency graphs of DepGraph (Fang et al. 2023), zero-invariant groups of OTOv2 (Chen et al. 2023). */
-#include "passes/prune.h"
+#include "passes/prune_axes.h"
 
 #include <string.h>
 
@@ -36,7 +36,7 @@ static int find(struct prune *p, int e)
 	return e;
 }
 
-static void tie(struct prune *p, int a, int b)
+void prune_tie(struct prune *p, int a, int b)
 {
 	a = find(p, a);
 	b = find(p, b);
@@ -51,349 +51,83 @@ static void tie(struct prune *p, int a, int b)
 		p->flags[a] |= p->flags[b];
 }
 
-static int axis_number(const struct prune *p, const struct value *v, int axis)
+int prune_axis_number(const struct prune *p, const struct value *v, int axis)
 {
 	return v->id < p->value_count ? p->axis_of[v->id * HONE_MAX_RANK + axis] : -1;
 }
 
+void prune_fix_element(struct prune *p, int element) { p->flags[find(p, element)] |= AXIS_HARD; }
+
 int prune_first(const struct prune *p, const struct value *v, int axis)
 {
-	int i = axis_number(p, v, axis);
+	int i = prune_axis_number(p, v, axis);
 
 	return i < 0 ? -1 : p->axes[i].first;
 }
 
-static void flag_axis(struct prune *p, const struct value *v, int axis, int flag)
+void prune_flag_axis(struct prune *p, const struct value *v, int axis, int flag)
 {
-	int i = axis_number(p, v, axis);
+	int i = prune_axis_number(p, v, axis);
 
 	for (int k = 0; i >= 0 && k < p->axes[i].size; k++)
 		p->flags[find(p, p->axes[i].first + k)] |= (unsigned char)flag;
 }
 
-static void fix_axis(struct prune *p, const struct value *v, int axis)
+void prune_fix_axis(struct prune *p, const struct value *v, int axis)
 {
-	flag_axis(p, v, axis, AXIS_HARD);
+	prune_flag_axis(p, v, axis, AXIS_HARD);
 }
 
-static void fix(struct prune *p, const struct value *v)
+void prune_fix(struct prune *p, const struct value *v)
 {
 	for (int i = 0; v && v->type.kind == TYPE_TENSOR && i < v->type.rank; i++)
-		fix_axis(p, v, i);
+		prune_fix_axis(p, v, i);
 }
 
-/* v[.., i + v_at, ..] and w[.., i + w_at, ..] are one, for count indices. */
-static void tie_range(struct prune *p, const struct value *v, int axis, int v_at,
-		      const struct value *w, int other, int w_at, int count)
+void prune_tie_range(struct prune *p, const struct value *v, int axis, int v_at,
+		     const struct value *w, int other, int w_at, int count)
 {
 	int a = prune_first(p, v, axis), b = prune_first(p, w, other);
 
 	if (a < 0 || b < 0) {
-		fix_axis(p, v, axis);
-		fix_axis(p, w, other);
+		prune_fix_axis(p, v, axis);
+		prune_fix_axis(p, w, other);
 		return;
 	}
 	for (int i = 0; i < count; i++)
-		tie(p, a + v_at + i, b + w_at + i);
+		prune_tie(p, a + v_at + i, b + w_at + i);
 }
 
-/* The whole axes are one. */
-static void tie_axes(struct prune *p, const struct value *v, int axis, const struct value *w,
-		     int other)
+void prune_tie_axes(struct prune *p, const struct value *v, int axis, const struct value *w,
+		    int other)
 {
-	int i = axis_number(p, v, axis), j = axis_number(p, w, other);
+	int i = prune_axis_number(p, v, axis), j = prune_axis_number(p, w, other);
 
 	if (i < 0 && j < 0)
 		return;
 	if (i < 0 || j < 0 || p->axes[i].size != p->axes[j].size) {
-		fix_axis(p, v, axis);
-		fix_axis(p, w, other);
+		prune_fix_axis(p, v, axis);
+		prune_fix_axis(p, w, other);
 		return;
 	}
-	tie_range(p, v, axis, 0, w, other, 0, p->axes[i].size);
+	prune_tie_range(p, v, axis, 0, w, other, 0, p->axes[i].size);
 }
 
-/* x broadcasts to y: axes of size 1 have no elements. `from`: axes of y behind those that x has. */
-static void tie_broadcast(struct prune *p, const struct value *x, const struct value *y, int from)
+void prune_tie_broadcast(struct prune *p, const struct value *x, const struct value *y, int from)
 {
 	int shift = y->type.rank - from - x->type.rank;
 
 	for (int i = 0; i < x->type.rank; i++)
 		if (!dim_is(x->type.dims[i], 1))
-			tie_axes(p, x, i, y, i + shift);
+			prune_tie_axes(p, x, i, y, i + shift);
 }
 
-/* ---- operators ---- */
-
-static void fix_node(struct prune *p, const struct node *n)
+void prune_fix_node(struct prune *p, const struct node *n)
 {
 	for (int i = 0; i < n->in_count; i++)
-		fix(p, n->in[i]);
+		prune_fix(p, n->in[i]);
 	for (int i = 0; i < n->out_count; i++)
-		fix(p, n->out[i]);
-}
-
-static void tie_map(struct prune *p, const struct node *n)
-{
-	for (int i = 0; i < n->in_count; i++)
-		tie_broadcast(p, n->in[i], n->out[0], 0);
-}
-
-static void tie_matmul(struct prune *p, const struct node *n)
-{
-	const struct value *a = n->in[0], *w = n->in[1], *y = n->out[0];
-	int ra = a->type.rank, rw = w->type.rank, ry = y->type.rank;
-	bool weights = value_const(w) != NULL;
-
-	for (int i = 0; i < ry - 2; i++) {
-		int ia = i - (ry - ra), iw = i - (ry - rw);
-
-		if (ia >= 0 && !dim_is(a->type.dims[ia], 1))
-			tie_axes(p, a, ia, y, i);
-		if (iw >= 0 && !dim_is(w->type.dims[iw], 1))
-			tie_axes(p, w, iw, y, i);
-		if (!weights && ia >= 0 && iw >= 0)
-			flag_axis(p, y, i, AXIS_HEAD);
-	}
-	tie_axes(p, a, ra - 2, y, ry - 2);
-	tie_axes(p, w, rw - 1, y, ry - 1);
-	tie_axes(p, a, ra - 1, w, rw - 2);
-	if (weights)
-		flag_axis(p, a, ra - 1, AXIS_SUMMED);
-}
-
-/* Groups of a grouped convolution go as a whole: all their inputs and outputs. */
-static void tie_conv_groups(struct prune *p, const struct node *n, int groups)
-{
-	const struct value *x = n->in[0], *y = n->out[0];
-	int r = x->type.rank, cx = prune_first(p, x, r - 1), cy = prune_first(p, y, r - 1);
-	int i = axis_number(p, x, r - 1), j = axis_number(p, y, r - 1);
-
-	if (i < 0 || j < 0) {
-		fix_axis(p, x, r - 1);
-		fix_axis(p, y, r - 1);
-		return;
-	}
-	for (int g = 0; g < groups; g++) {
-		int in = p->axes[i].size / groups, out = p->axes[j].size / groups;
-
-		for (int k = 0; k < in; k++)
-			tie(p, cx + g * in + k, cx + g * in);
-		for (int k = 0; k < out; k++)
-			tie(p, cy + g * out + k, cx + g * in);
-	}
-}
-
-static void tie_conv(struct prune *p, const struct node *n)
-{
-	const struct value *x = n->in[0], *w = n->in[1], *y = n->out[0];
-	int r = x->type.rank, groups = (int)ATTRS_OF(conv, n)->group;
-
-	tie_axes(p, x, 0, y, 0);
-	for (int i = 1; i < r - 1; i++) {
-		fix_axis(p, x, i);
-		fix_axis(p, w, i - 1);
-		fix_axis(p, y, i);
-	}
-	tie_axes(p, w, r - 1, y, r - 1);
-	flag_axis(p, y, r - 1, AXIS_CONV);
-	flag_axis(p, x, r - 1, AXIS_CONV);
-	if (groups > 1) {
-		fix_axis(p, w, r - 2);
-		tie_conv_groups(p, n, groups);
-		return;
-	}
-	tie_axes(p, x, r - 1, w, r - 2);
-	if (value_const(w))
-		flag_axis(p, x, r - 1, AXIS_SUMMED);
-}
-
-/* Heads of q by those of k: each k head goes with all q heads that read it. */
-static void tie_attention_heads(struct prune *p, const struct node *n)
-{
-	const struct value *q = n->in[0], *k = n->in[1], *v = n->in[2], *y = n->out[0];
-	int i = axis_number(p, q, 2), j = axis_number(p, k, 2), share;
-
-	tie_axes(p, q, 2, y, 2);
-	tie_axes(p, k, 2, v, 2);
-	flag_axis(p, q, 2, AXIS_HEAD);
-	if (dim_is(k->type.dims[2], 1))
-		return; /* all q heads read the only one */
-	if (i < 0 || j < 0) {
-		fix_axis(p, q, 2);
-		fix_axis(p, k, 2);
-		return;
-	}
-	share = p->axes[i].size / p->axes[j].size;
-	for (int h = 0; h < p->axes[i].size; h++)
-		tie(p, p->axes[i].first + h, p->axes[j].first + h / share);
-}
-
-static void tie_attention(struct prune *p, const struct node *n)
-{
-	static const int score[4] = {0, 2, 1, -1}; /* axes of y under [B,H,T,S] */
-	const struct value *q = n->in[0], *k = n->in[1], *v = n->in[2], *y = n->out[0];
-
-	tie_axes(p, q, 0, y, 0);
-	tie_axes(p, k, 0, y, 0);
-	tie_axes(p, v, 0, y, 0);
-	tie_axes(p, q, 1, y, 1);
-	tie_axes(p, q, 3, k, 3);
-	tie_axes(p, v, 3, y, 3);
-	flag_axis(p, q, 3, AXIS_HEAD);
-	flag_axis(p, v, 3, AXIS_HEAD);
-	for (int i = 0; i < 3; i++)
-		fix_axis(p, n->in[i], 1);
-	tie_attention_heads(p, n);
-	for (int i = 3; i < n->in_count; i++)
-		for (int a = 0, r = n->in[i]->type.rank; a < r; a++) {
-			int to = score[4 - r + a];
-
-			if (dim_is(n->in[i]->type.dims[a], 1))
-				continue;
-			if (to < 0)
-				fix_axis(p, n->in[i], a);
-			else
-				tie_axes(p, n->in[i], a, y, to);
-		}
-}
-
-static void tie_pool(struct prune *p, const struct node *n)
-{
-	int r = n->out[0]->type.rank;
-
-	tie_axes(p, n->in[0], 0, n->out[0], 0);
-	tie_axes(p, n->in[0], r - 1, n->out[0], r - 1);
-	for (int i = 1; i < r - 1; i++) {
-		fix_axis(p, n->in[0], i);
-		fix_axis(p, n->out[0], i);
-	}
-}
-
-static void tie_normalize(struct prune *p, const struct node *n)
-{
-	const struct ints *axes = &ATTRS_OF(normalize, n)->axes;
-
-	for (int i = 0; i < n->in_count; i++)
-		if (n->in[i])
-			tie_broadcast(p, n->in[i], n->out[0], 0);
-	for (int i = 0; i < axes->count; i++)
-		fix_axis(p, n->out[0], (int)axes->at[i]);
-}
-
-/* What is along `axis` of the operand stays; the other axes pass through. */
-static void tie_except(struct prune *p, const struct node *n, int axis)
-{
-	for (int i = 0; i < n->in[0]->type.rank; i++)
-		tie_axes(p, n->in[0], i, n->out[0], i);
-	fix_axis(p, n->in[0], axis);
-}
-
-static void tie_reduce(struct prune *p, const struct node *n, const int *axes, int count, bool keep)
-{
-	for (int i = 0, to = 0; i < n->in[0]->type.rank; i++) {
-		bool reduced = false;
-
-		for (int k = 0; k < count; k++)
-			reduced = reduced || axes[k] == i;
-		if (reduced)
-			fix_axis(p, n->in[0], i);
-		else
-			tie_axes(p, n->in[0], i, n->out[0], to);
-		to += !reduced || keep;
-	}
-}
-
-static void tie_transpose(struct prune *p, const struct node *n)
-{
-	for (int i = 0; i < n->out[0]->type.rank; i++)
-		tie_axes(p, n->in[0], (int)ATTRS_OF(transpose, n)->perm.at[i], n->out[0], i);
-}
-
-static void tie_slice(struct prune *p, const struct node *n)
-{
-	const struct attrs_slice *a = ATTRS_OF(slice, n);
-	const struct value *x = n->in[0], *y = n->out[0];
-
-	for (int i = 0; i < x->type.rank; i++) {
-		if (x->type.dims[i] == y->type.dims[i] && slice_step(n, i) == 1) {
-			tie_axes(p, x, i, y, i);
-		} else if (dim_is_const(a->at.at[i]) && dim_is_const(y->type.dims[i]) &&
-			   y->type.dims[i]->value > 1 && slice_step(n, i) == 1) {
-			tie_range(p, x, i, (int)a->at.at[i]->value, y, i, 0,
-				  (int)y->type.dims[i]->value);
-		} else {
-			fix_axis(p, x, i);
-			fix_axis(p, y, i);
-		}
-	}
-}
-
-static void tie_pad(struct prune *p, const struct node *n)
-{
-	const struct attrs_pad *a = ATTRS_OF(pad, n);
-	const struct value *x = n->in[0], *y = n->out[0];
-
-	if (n->in_count > 1)
-		fix(p, n->in[1]);
-	for (int i = 0; i < x->type.rank; i++) {
-		if (dim_is(a->lo.at[i], 0) && dim_is(a->hi.at[i], 0)) {
-			tie_axes(p, x, i, y, i);
-		} else if (!a->kind && dim_is_const(a->lo.at[i]) && dim_is_const(a->hi.at[i]) &&
-			   a->lo.at[i]->value >= 0 && a->hi.at[i]->value >= 0 &&
-			   axis_number(p, x, i) >= 0) {
-			tie_range(p, x, i, 0, y, i, (int)a->lo.at[i]->value,
-				  (int)x->type.dims[i]->value);
-		} else {
-			fix_axis(p, x, i);
-			fix_axis(p, y, i);
-		}
-	}
-}
-
-static void tie_concat(struct prune *p, const struct node *n)
-{
-	const struct value *y = n->out[0];
-	int axis = (int)ATTRS_OF(concat, n)->axis, first = prune_first(p, y, axis), at = 0;
-
-	for (int i = 0; i < n->in_count; i++) {
-		const struct value *x = n->in[i];
-
-		for (int k = 0; k < y->type.rank; k++)
-			if (k != axis)
-				tie_axes(p, x, k, y, k);
-		if (first < 0) {
-			fix_axis(p, x, axis);
-			continue;
-		}
-		if (x->type.dims[axis]->value > 1)
-			tie_range(p, x, axis, 0, y, axis, at, (int)x->type.dims[axis]->value);
-		else if (x->type.dims[axis]->value ==
-			 1) /* such an axis has no elements: it stays */
-			p->flags[find(p, first + at)] |= AXIS_HARD;
-		at += (int)x->type.dims[axis]->value;
-	}
-}
-
-static void tie_gather(struct prune *p, const struct node *n)
-{
-	const struct attrs_gather *a = ATTRS_OF(gather, n);
-	const struct value *x = n->in[0], *y = n->out[0];
-	int axis = (int)a->axis, wider = y->type.rank - x->type.rank;
-
-	fix(p, n->in[1]);
-	if (a->kind || a->batch) {
-		fix(p, x);
-		fix(p, y);
-		return;
-	}
-	for (int i = 0; i < axis; i++)
-		tie_axes(p, x, i, y, i);
-	for (int i = axis + 1; i < x->type.rank; i++)
-		tie_axes(p, x, i, y, i + wider);
-	fix_axis(p, x, axis);
-	for (int i = axis; i < axis + wider + 1; i++)
-		fix_axis(p, y, i);
+		prune_fix(p, n->out[i]);
 }
 
 /* ---- reshape ---- */
@@ -408,9 +142,9 @@ static void tie_choice(struct prune *p, const struct choice *c)
 
 		if (k == c->chosen)
 			for (int i = 0; i < one->size; i++)
-				tie(p, one->first + i, many->first + i / inner % many->size);
+				prune_tie(p, one->first + i, many->first + i / inner % many->size);
 		else
-			flag_axis(p, many->value, many->axis, AXIS_SOFT);
+			prune_flag_axis(p, many->value, many->axis, AXIS_SOFT);
 		inner *= many->size;
 	}
 }
@@ -423,7 +157,7 @@ static int list_axes(const struct prune *p, const struct value *v, int from, int
 	for (int i = from; i < to; i++) {
 		if (dim_is(v->type.dims[i], 1))
 			continue;
-		list[count] = axis_number(p, v, i);
+		list[count] = prune_axis_number(p, v, i);
 		if (list[count++] < 0)
 			return -1;
 	}
@@ -446,9 +180,9 @@ static void tie_block(struct finder *f, const struct node *n, int i0, int i1, in
 		return;
 	}
 	for (int i = i0; i < i1; i++)
-		fix_axis(p, n->in[0], i);
+		prune_fix_axis(p, n->in[0], i);
 	for (int j = j0; j < j1; j++)
-		fix_axis(p, n->out[0], j);
+		prune_fix_axis(p, n->out[0], j);
 }
 
 /* Grows i1 and j1 until the axes hold as many elements. False: cannot be told. */
@@ -494,7 +228,7 @@ static void read_reshape(struct finder *f, const struct node *n)
 			return;
 		}
 		if (x->dims[i] == y->dims[j]) {
-			tie_axes(f->p, n->in[0], i++, n->out[0], j++);
+			prune_tie_axes(f->p, n->in[0], i++, n->out[0], j++);
 		} else if (match_block(f->p, x, y, &i, &j)) {
 			tie_block(f, n, i0, i, j0, j);
 		} else {
@@ -508,36 +242,10 @@ static void read_reshape(struct finder *f, const struct node *n)
 
 static void tie_node(struct finder *f, const struct node *n)
 {
-	struct prune *p = f->p;
-	int axes[HONE_MAX_RANK], count;
-
-	switch (n->op) {
-	case OP_const: return;
-	case OP_map: tie_map(p, n); return;
-	case OP_matmul: tie_matmul(p, n); return;
-	case OP_conv: tie_conv(p, n); return;
-	case OP_attention: tie_attention(p, n); return;
-	case OP_pool: tie_pool(p, n); return;
-	case OP_normalize: tie_normalize(p, n); return;
-	case OP_softmax: tie_except(p, n, (int)ATTRS_OF(softmax, n)->axis); return;
-	case OP_cumulate: tie_except(p, n, (int)ATTRS_OF(cumulate, n)->axis); return;
-	case OP_reduce:
-		count = reduce_axes_of(n, axes);
-		tie_reduce(p, n, axes, count, ATTRS_OF(reduce, n)->keep);
-		return;
-	case OP_argreduce:
-		axes[0] = (int)ATTRS_OF(argreduce, n)->axis;
-		tie_reduce(p, n, axes, 1, ATTRS_OF(argreduce, n)->keep);
-		return;
-	case OP_transpose: tie_transpose(p, n); return;
-	case OP_slice: tie_slice(p, n); return;
-	case OP_expand: tie_broadcast(p, n->in[0], n->out[0], 0); return;
-	case OP_pad: tie_pad(p, n); return;
-	case OP_concat: tie_concat(p, n); return;
-	case OP_gather: tie_gather(p, n); return;
-	case OP_reshape: read_reshape(f, n); return;
-	default: fix_node(p, n); return;
-	}
+	if (n->op == OP_reshape)
+		read_reshape(f, n);
+	else
+		prune_tie_node(f->p, n);
 }
 
 static bool fix_inside(struct node *n, void *self)
@@ -545,12 +253,12 @@ static bool fix_inside(struct node *n, void *self)
 	struct prune *p = self;
 
 	if (n->parent != p->c->graph->body)
-		fix_node(p, n);
+		prune_fix_node(p, n);
 	for (int i = 0; i < n->region_count; i++) {
 		for (int k = 0; k < n->regions[i]->param_count; k++)
-			fix(p, n->regions[i]->params[k]);
+			prune_fix(p, n->regions[i]->params[k]);
 		for (int k = 0; k < n->regions[i]->result_count; k++)
-			fix(p, n->regions[i]->results[k]);
+			prune_fix(p, n->regions[i]->results[k]);
 	}
 	return true;
 }
@@ -599,9 +307,9 @@ static void tie_all(struct finder *f)
 		p->root[i] = i;
 	memset(p->flags, 0, (size_t)p->element_count);
 	for (int i = 0; i < g->body->param_count; i++)
-		fix(p, g->body->params[i]);
+		prune_fix(p, g->body->params[i]);
 	for (int i = 0; i < g->body->result_count; i++)
-		fix(p, g->body->results[i]);
+		prune_fix(p, g->body->results[i]);
 	graph_walk(g, fix_inside, p);
 	for (struct node *n = g->body->first; n; n = n->next)
 		tie_node(f, n);

@@ -1,6 +1,6 @@
 /* prune_emit.c: the graph without what was removed, in place. Constants lose their elements, operators that name
  * sizes get new ones, and every type that changes is inferred again. Values keep their names. */
-#include "passes/prune.h"
+#include "passes/prune_axes.h"
 
 #include <string.h>
 
@@ -51,15 +51,10 @@ static void join_constants(struct prune *p)
 
 /* ---- sizes ---- */
 
-static int axis_number(const struct prune *p, const struct value *v, int axis)
-{
-	return v->id < p->value_count ? p->axis_of[v->id * HONE_MAX_RANK + axis] : -1;
-}
-
 /* The size of an axis now. */
 static dim size_now(const struct prune *p, const struct value *v, int axis)
 {
-	int i = axis_number(p, v, axis);
+	int i = prune_axis_number(p, v, axis);
 
 	return i < 0 || p->kept[i] == p->axes[i].size ? v->type.dims[axis]
 						      : dim_const(&p->c->graph->dims, p->kept[i]);
@@ -164,7 +159,7 @@ static void shrink_slice(struct prune *p, const struct node *n, struct attrs_sli
 	dim *at = arena_copy(p->c->graph->arena, a->at.at, (size_t)a->at.count * sizeof(dim));
 
 	for (int i = 0; i < a->at.count; i++)
-		if (axis_number(p, n->in[0], i) >= 0 && dim_is_const(at[i]))
+		if (prune_axis_number(p, n->in[0], i) >= 0 && dim_is_const(at[i]))
 			at[i] = dim_const(d, count_staying(p, n->in[0], i, 0, at[i]->value));
 	a->at.at = at;
 	a->size = sizes_now(p, n->out[0]);
@@ -192,7 +187,7 @@ static void shrink_pad(struct prune *p, const struct node *n, struct attrs_pad *
 
 static void shrink_conv(struct prune *p, const struct node *n, struct attrs_conv *a)
 {
-	int axis = axis_number(p, n->in[0], n->in[0]->type.rank - 1);
+	int axis = prune_axis_number(p, n->in[0], n->in[0]->type.rank - 1);
 
 	if (a->group > 1 && axis >= 0)
 		a->group = a->group * p->kept[axis] / p->axes[axis].size;
