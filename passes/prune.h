@@ -17,6 +17,8 @@
 
 #include "passes/patterns.h"
 
+#include <string.h>
+
 enum unit_kind { UNIT_CHANNEL, UNIT_HEAD, UNIT_FFN, UNIT_KINDS };
 
 /* An axis of constant size above 1 of a value. */
@@ -158,6 +160,14 @@ int prune_step(const struct prune_group *g);
 void prune_set_keep(struct prune *p, struct prune_group *g, int keep);
 /* Shrinks groups until about the share p->macs of `whole` multiply-adds is left. False: reported. */
 bool prune_spend(struct prune *p, double whole);
+/* Number i of a constant, which may lie anywhere in a file: it need not be aligned. */
+static inline float prune_number(const float *at, int64_t i)
+{
+	float x;
+
+	memcpy(&x, (const char *)at + i * (int64_t)sizeof(x), sizeof(x));
+	return x;
+}
 /* Zeros from the heap. */
 void *prune_numbers(int64_t count, size_t size);
 /* Decides which units go, and counts p->kept. False: reported. */

@@ -91,7 +91,7 @@ static void clear_panel(const struct matrix *w, int first, int remove, const dou
 	for (int k = 0; k < w->rows; k++) {
 		rows[k] = (struct row){0, k};
 		for (int n = first; n < end; n++) {
-			double x = w->at[(int64_t)k * w->columns + n];
+			double x = prune_number(w->at, (int64_t)k * w->columns + n);
 
 			rows[k].score += x * x;
 		}
@@ -150,7 +150,7 @@ void prune_clear_blocks(struct prune *p)
 static bool has_block(const struct matrix *w, int k, int first)
 {
 	for (int n = first; n < first + BLOCK && n < w->columns; n++)
-		if (w->at[(int64_t)k * w->columns + n] != 0)
+		if (prune_number(w->at, (int64_t)k * w->columns + n) != 0)
 			return true;
 	return false;
 }

@@ -83,7 +83,7 @@ static void add_squares(const struct prune *p, const struct prune_consumer *c, d
 
 	for (int64_t i = 0; i < count / columns; i++)
 		for (int64_t j = 0; j < columns; j++) {
-			double square = (double)at[i * columns + j] * at[i * columns + j];
+			double weight = prune_number(at, i * columns + j), square = weight * weight;
 
 			k[i % c->k_size] += square;
 			n[j] += square;

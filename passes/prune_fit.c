@@ -112,7 +112,7 @@ static double error_of(const struct fit *f, const float *weights, const float *s
 	double all = 0, sum;
 
 	for (int64_t i = 0; i < count; i++)
-		w[i] = weights[i];
+		w[i] = prune_number(weights, i);
 	sum = quadratic_form(s->xx, k, w, n);
 	for (int i = 0; i < k; i++)
 		for (int j = 0; j < n; j++) {

@@ -44,7 +44,7 @@ static struct value *add_to_bias(struct prune *p, struct node *n, int i, const f
 	float *to = ARENA_ARRAY(g->arena, float, count);
 
 	for (int64_t k = 0; k < count; k++)
-		to[k] = from[k] + shift[k];
+		to[k] = prune_number(from, k) + shift[k];
 	v = add_bytes(&b, &old->type, to);
 	if (only) {
 		v->name = old->name;

@@ -41,16 +41,17 @@ static double centered(const struct prune_source *s, int i, int j)
 	return s->moment[(int64_t)i * s->size + j] - s->sum[i] * s->sum[j] / s->rows;
 }
 
-static double dot(const float *x, const float *y, int count)
+/* Of count numbers of w, from i and from j on. */
+static double dot(const float *w, int64_t i, int64_t j, int count)
 {
 	double sum[4] = {0};
-	int i = 0;
+	int k = 0;
 
-	for (; i + 4 <= count; i += 4)
-		for (int j = 0; j < 4; j++)
-			sum[j] += (double)x[i + j] * y[i + j];
-	for (; i < count; i++)
-		sum[0] += (double)x[i] * y[i];
+	for (; k + 4 <= count; k += 4)
+		for (int c = 0; c < 4; c++)
+			sum[c] += (double)prune_number(w, i + k + c) * prune_number(w, j + k + c);
+	for (; k < count; k++)
+		sum[0] += (double)prune_number(w, i + k) * prune_number(w, j + k);
 	return sum[0] + sum[1] + (sum[2] + sum[3]);
 }
 
@@ -69,8 +70,8 @@ static void add_consumer(const struct prune *p, const struct prune_source *s,
 			double sum = 0;
 
 			for (int64_t k = 0; k < count; k += block)
-				sum += dot(at + k + (int64_t)i * columns,
-					   at + k + (int64_t)j * columns, columns);
+				sum += dot(at, k + (int64_t)i * columns, k + (int64_t)j * columns,
+					   columns);
 			product[(int64_t)i * n + j] = sum;
 			variance += sum * centered(s, i, j) * (i == j ? 1 : 2);
 		}
