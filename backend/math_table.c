@@ -1,7 +1,8 @@
 /* math_table.c: look-ups of f32; erf and tanh from tables of polynomials, where one instruction looks up as many of them as
- * a vector has lanes (vpermps: 8 with AVX2, 16 with AVX-512). The axis, times a scale, is cut in pieces at multiples of a power of two; around each lies a
- * polynomial, interpolated at Chebyshev nodes (errors below 1.3e-8). It replaces two polynomials and an
- * exponential. The coefficients are computed here with + - * / of f64 only, so that every machine gets the same. */
+ * a vector has lanes (vpermps: 8 with AVX2, 16 with AVX-512). The axis, times a scale, is cut in pieces at multiples of a
+ * power of two; around each lies a polynomial, interpolated at Chebyshev nodes (errors below 1.3e-8). It replaces two
+ * polynomials and an exponential. The coefficients are computed here with + - * / of f64 only, so that every machine gets
+ * the same. */
 #include "backend/math_emit.h"
 
 enum { TERMS_MAX = 8 };

@@ -192,8 +192,9 @@ double machine_pace(enum unit u) { return has(u) ? compute(u, PACE_STEPS) : 0; }
 
 #define UNROLLED _Pragma("GCC unroll 32")
 
-#define READER(name, features, vector, load)                                          \
-	__attribute__((target(features))) static void name(const char *p, size_t n)   \
+/* A function that loads each vector v of n bytes from p, and does something `more` with it. */
+#define WALK(declaration, features, vector, load, more)                               \
+	__attribute__((target(features))) static void declaration                     \
 	{                                                                             \
 		for (size_t i = 0; i < n; i += 512)                                   \
 			UNROLLED for (size_t j = i; j < i + 512; j += sizeof(vector)) \
@@ -201,20 +202,14 @@ double machine_pace(enum unit u) { return has(u) ? compute(u, PACE_STEPS) : 0; }
 				vector v = load((const void *)(p + j));               \
                                                                                       \
 				__asm__ volatile("" : : INPUT(v));                    \
+				more                                                  \
 			}                                                             \
 	}
-#define COPIER(name, features, vector, load, store)                                           \
-	__attribute__((target(features))) static void name(char *to, const char *p, size_t n) \
-	{                                                                                     \
-		for (size_t i = 0; i < n; i += 512)                                           \
-			UNROLLED for (size_t j = i; j < i + 512; j += sizeof(vector))         \
-			{                                                                     \
-				vector v = load((const void *)(p + j));                       \
-                                                                                              \
-				__asm__ volatile("" : : INPUT(v));                            \
-				store((void *)(to + j), v);                                   \
-			}                                                                     \
-	}
+#define READER(name, features, vector, load)                          \
+	WALK(name(const char *p, size_t n), features, vector, load, )
+#define COPIER(name, features, vector, load, store)                           \
+	WALK(name(char *to, const char *p, size_t n), features, vector, load, \
+	     store((void *)(to + j), v);)
 
 #if defined(__x86_64__)
 #define INPUT(v) "v"(v)
